@@ -1,0 +1,279 @@
+//! What callers can get wrong: one small enum per kind of operation.
+//!
+//! Every error is found before the first write: the parameters, the optimizer
+//! state and the outputs are as they were. (A workspace is scratch; what it
+//! holds after an error is unspecified.)
+
+use crate::activation::Activation;
+use crate::loss::Loss;
+use core::fmt;
+
+/// Why there is no [`Isa`](crate::Isa) for what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IsaError {
+    /// Fused arithmetic needs a hardware fused multiply-add, which this CPU lacks.
+    NoFusedMultiplyAdd,
+}
+
+/// Why layers do not make a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// The network has no inputs.
+    NoInputs,
+    /// The network has no layers.
+    NoLayers,
+    /// Layer `layer` (counted from 0) has no units.
+    NoUnits {
+        /// Index of the layer.
+        layer: usize,
+    },
+    /// Layer `layer` applies softmax and is not the last.
+    HiddenSoftmax {
+        /// Index of the layer.
+        layer: usize,
+    },
+    /// Layer `layer` has a leaky slope that is negative, above 1 or NaN.
+    LeakySlope {
+        /// Index of the layer.
+        layer: usize,
+    },
+    /// The number of parameters, or the length of a buffer, overflows `usize`.
+    TooLarge,
+}
+
+/// Why a loss or an optimizer cannot train this network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TrainerError {
+    /// The loss makes no sense on outputs of this activation: binary
+    /// cross-entropy needs a sigmoid, categorical cross-entropy a softmax.
+    LossOnActivation {
+        /// The loss asked for.
+        loss: Loss,
+        /// The activation of the last layer.
+        activation: Activation,
+    },
+    /// The learning rate is NaN, infinite or negative.
+    LearningRate {
+        /// The value found.
+        found: f32,
+    },
+    /// A decay rate (momentum, β₁, β₂) is NaN or outside 0 ≤ rate < 1.
+    DecayRate {
+        /// The value found.
+        found: f32,
+    },
+    /// ε is NaN, infinite, or not above zero.
+    Epsilon {
+        /// The value found.
+        found: f32,
+    },
+}
+
+/// Which slice an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Buffer {
+    /// Inputs, `[batch × inputs]`.
+    Inputs,
+    /// Targets: values `[batch × outputs]`, or one class per sample.
+    Targets,
+    /// Outputs, `[batch × outputs]`.
+    Outputs,
+    /// The network's parameters.
+    Parameters,
+    /// The optimizer's state.
+    OptimizerState,
+    /// The workspace (at least this long).
+    Workspace,
+    /// The gradient, as long as the trainable parameters.
+    Gradient,
+    /// ∂loss/∂outputs, `[batch × outputs]`.
+    OutputDelta,
+    /// ∂loss/∂inputs, `[batch × inputs]`.
+    InputDelta,
+    /// A layer's weights, `[in × out]`.
+    Weights,
+    /// A layer's bias, `[out]`.
+    Bias,
+}
+
+/// Why a pass over the network cannot run, or a step cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum StepError {
+    /// A slice has another length than the layout and the batch ask for.
+    Length {
+        /// The slice.
+        buffer: Buffer,
+        /// The length it should have (a workspace: at least).
+        expected: usize,
+        /// The length it has.
+        found: usize,
+    },
+    /// The inputs hold no sample, or not a whole number of samples.
+    Batch {
+        /// Inputs per sample.
+        inputs: usize,
+        /// Length of the slice.
+        found: usize,
+    },
+    /// The lean schedule takes one sample at a time.
+    LeanBatch {
+        /// Samples found.
+        found: usize,
+    },
+    /// A class index is not below the number of classes.
+    Class {
+        /// Which sample of the batch.
+        sample: usize,
+        /// The index found.
+        found: u32,
+        /// Number of classes: the outputs of the last layer.
+        classes: usize,
+    },
+    /// Class indices were given to a loss that compares values.
+    ClassTargets {
+        /// The loss.
+        loss: Loss,
+    },
+    /// The loss is NaN or infinite. No parameter was changed.
+    NonFiniteLoss {
+        /// The value found.
+        found: f32,
+    },
+    /// A setting of the optimizer is out of range.
+    Trainer(TrainerError),
+    /// The batch is so large that a buffer's length overflows `usize`.
+    TooLarge,
+}
+
+impl From<TrainerError> for StepError {
+    fn from(error: TrainerError) -> Self {
+        Self::Trainer(error)
+    }
+}
+
+impl StepError {
+    /// Checks that `buffer` has exactly `expected` elements.
+    pub(crate) const fn check(buffer: Buffer, expected: usize, found: usize) -> Result<(), Self> {
+        if expected == found { Ok(()) } else { Err(Self::Length { buffer, expected, found }) }
+    }
+
+    /// Checks that `buffer` has at least `expected` elements.
+    pub(crate) const fn check_at_least(buffer: Buffer, expected: usize, found: usize) -> Result<(), Self> {
+        if expected <= found { Ok(()) } else { Err(Self::Length { buffer, expected, found }) }
+    }
+}
+
+impl LayoutError {
+    /// The message, for `const` panics.
+    pub const fn message(&self) -> &'static str {
+        match self {
+            Self::NoInputs => "a network has at least one input",
+            Self::NoLayers => "a network has at least one layer",
+            Self::NoUnits { .. } => "a layer has at least one unit",
+            Self::HiddenSoftmax { .. } => "softmax is for the last layer only",
+            Self::LeakySlope { .. } => "a leaky slope lies in 0 to 1",
+            Self::TooLarge => "the number of parameters or a buffer's length overflows usize",
+        }
+    }
+}
+
+impl fmt::Display for IsaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFusedMultiplyAdd => {
+                f.write_str("fused arithmetic needs a CPU with FMA; portable arithmetic runs here")
+            }
+        }
+    }
+}
+
+impl fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoUnits { layer } | Self::HiddenSoftmax { layer } | Self::LeakySlope { layer } => {
+                write!(f, "layer {layer}: {}", self.message())
+            }
+            _ => f.write_str(self.message()),
+        }
+    }
+}
+
+impl fmt::Display for TrainerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LossOnActivation { loss, activation } => {
+                write!(f, "{loss} makes no sense on {activation} outputs")?;
+                match loss {
+                    Loss::BinaryCrossEntropy => f.write_str(": end the network with a sigmoid"),
+                    Loss::CrossEntropy => f.write_str(": end the network with a softmax"),
+                    _ => Ok(()),
+                }
+            }
+            Self::LearningRate { found } => {
+                write!(f, "a learning rate is finite and not negative, found {found}")
+            }
+            Self::DecayRate { found } => {
+                write!(f, "a decay rate (momentum, beta) lies in 0 <= rate < 1, found {found}")
+            }
+            Self::Epsilon { found } => write!(f, "epsilon is finite and above zero, found {found}"),
+        }
+    }
+}
+
+impl fmt::Display for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inputs => "inputs",
+            Self::Targets => "targets",
+            Self::Outputs => "outputs",
+            Self::Parameters => "parameters",
+            Self::OptimizerState => "optimizer state",
+            Self::Workspace => "workspace",
+            Self::Gradient => "gradient",
+            Self::OutputDelta => "output delta",
+            Self::InputDelta => "input delta",
+            Self::Weights => "weights",
+            Self::Bias => "bias",
+        })
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { buffer: Buffer::Workspace, expected, found } => {
+                write!(f, "workspace: expected at least {expected} floats, found {found}")
+            }
+            Self::Length { buffer, expected, found } => {
+                write!(f, "{buffer}: expected {expected} elements, found {found}")
+            }
+            Self::Batch { inputs, found } => {
+                write!(f, "inputs: expected one or more samples of {inputs} elements, found {found} elements")
+            }
+            Self::LeanBatch { found } => {
+                write!(f, "the lean schedule takes 1 sample at a time, found {found}")
+            }
+            Self::Class { sample, found, classes } => {
+                write!(f, "sample {sample}: class {found} is not below the number of outputs, {classes}")
+            }
+            Self::ClassTargets { loss } => {
+                write!(f, "{loss} compares values, found class indices (they are for cross-entropy)")
+            }
+            Self::NonFiniteLoss { found } => {
+                write!(f, "the loss is {found}; the parameters are unchanged (is the learning rate too high?)")
+            }
+            Self::Trainer(error) => error.fmt(f),
+            Self::TooLarge => f.write_str("the batch is too large: a buffer's length overflows usize"),
+        }
+    }
+}
+
+impl core::error::Error for IsaError {}
+impl core::error::Error for LayoutError {}
+impl core::error::Error for TrainerError {}
+impl core::error::Error for StepError {}

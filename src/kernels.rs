@@ -1,0 +1,52 @@
+//! The kernels: safe functions from slices to slices, each run on the
+//! instruction set and in the arithmetic of an [`Isa`](crate::Isa). They allocate nothing.
+#![forbid(unsafe_code)]
+
+mod dense_delta;
+mod dense_forward;
+mod dense_update;
+mod gemm;
+mod lean;
+mod map;
+mod output;
+mod reduce;
+
+pub use dense_delta::dense_delta;
+pub use dense_forward::{dense_forward, forward_scratch_len};
+pub use dense_update::dense_update;
+pub use map::{exp, ln, sigmoid, tanh};
+pub use reduce::{dot, sum};
+
+pub(crate) use dense_delta::delta;
+pub(crate) use dense_forward::forward;
+pub(crate) use dense_update::{Band, Operands, apply, split_state, update};
+pub(crate) use gemm::{BLOCK, PANEL, Rows, RowsMut};
+pub(crate) use lean::{Gradient, Neurons, layer as lean_layer};
+pub(crate) use output::{Output, lean_loss, lean_slope, loss_and_delta, slope, softmax};
+
+use crate::error::{Buffer, StepError};
+
+/// Rows of a matrix of `width` columns; an error if it is empty or not whole.
+fn width_of(buffer: Buffer, matrix: &[f32], width: usize) -> Result<usize, StepError> {
+    if width == 0 || matrix.is_empty() || matrix.len() % width != 0 {
+        let whole = if width == 0 { 1 } else { (matrix.len() / width).max(1) * width };
+        return Err(StepError::Length { buffer, expected: whole, found: matrix.len() });
+    }
+    Ok(matrix.len() / width)
+}
+
+/// Samples in `x`; an error if there is none, or a part of one.
+pub(crate) const fn batch_of(x: &[f32], width: usize) -> Result<usize, StepError> {
+    if width == 0 || x.is_empty() || x.len() % width != 0 {
+        return Err(StepError::Batch { inputs: width, found: x.len() });
+    }
+    Ok(x.len() / width)
+}
+
+/// `rows · columns`.
+pub(crate) const fn length(rows: usize, columns: usize) -> Result<usize, StepError> {
+    match rows.checked_mul(columns) {
+        Some(length) => Ok(length),
+        None => Err(StepError::TooLarge),
+    }
+}

@@ -1,0 +1,114 @@
+//! The backward pass of a dense layer to its inputs: product with Wᵀ and the
+//! slope of the activation below, in one pass.
+#![forbid(unsafe_code)]
+
+use super::gemm::{Epilogue, Right, Rows, RowsMut, load_lanes, product, store_lanes};
+use crate::Isa;
+use crate::activation::Activation;
+use crate::error::{Buffer, StepError};
+use crate::simd::{Simd, dispatch};
+use core::ops::Range;
+
+/// Writes `delta_below = (delta·Wᵀ) ⊙ slope`, the chain rule through one dense layer.
+///
+/// `delta: [batch × outputs]` is ∂loss/∂pre-activation of the layer, `weights: [in × outputs]`
+/// its weights, `y: [batch × in]` its inputs, that is, the values of the layer
+/// below, whose `activation` gives the slope; `delta_below: [batch × in]`. For
+/// ∂loss/∂inputs of a network let `activation` be linear: `y` is then not read.
+/// `scratch` needs [`forward_scratch_len`](super::forward_scratch_len)`(outputs)` floats.
+///
+/// # Errors
+/// [`StepError::Length`] if the lengths don't fit together; `delta_below` is then as it was.
+///
+/// ```
+/// use microprop::{Activation, Isa, kernels};
+///
+/// // One sample, two inputs, one output.
+/// let (delta, weights, y) = ([2.0], [3.0, -1.0], [0.0, 5.0]);
+/// let mut below = [0.0; 2];
+/// let mut scratch = [0.0; kernels::forward_scratch_len(1)];
+/// kernels::dense_delta(Isa::detect(), &delta, 1, &weights, &y, Activation::Relu, &mut below, &mut scratch)?;
+/// assert_eq!(below, [0.0, -2.0]); // the first unit below was off
+/// # Ok::<(), microprop::StepError>(())
+/// ```
+#[expect(clippy::too_many_arguments, reason = "four matrices and a size that can't follow from their lengths")]
+pub fn dense_delta(
+    isa: Isa,
+    delta: &[f32],
+    outputs: usize,
+    weights: &[f32],
+    y: &[f32],
+    activation: Activation,
+    delta_below: &mut [f32],
+    scratch: &mut [f32],
+) -> Result<(), StepError> {
+    let inputs = super::width_of(Buffer::Weights, weights, outputs)?;
+    let batch = super::batch_of(delta, outputs)?;
+    let below = super::length(batch, inputs)?;
+    StepError::check(Buffer::InputDelta, below, delta_below.len())?;
+    if activation != Activation::Linear {
+        StepError::check(Buffer::Inputs, below, y.len())?;
+    }
+    StepError::check_at_least(Buffer::Workspace, super::forward_scratch_len(outputs), scratch.len())?;
+    let (delta, y) = (Rows::dense(delta, outputs), Rows::dense(y, inputs));
+    self::delta(isa, delta, weights, y, activation, RowsMut::dense(delta_below, inputs), scratch);
+    Ok(())
+}
+
+/// `out = (delta·Wᵀ) ⊙ slope(y)`, lengths checked by the caller.
+pub(crate) fn delta(
+    isa: Isa,
+    delta: Rows<'_>,
+    weights: &[f32],
+    y: Rows<'_>,
+    activation: Activation,
+    mut out: RowsMut<'_>,
+    scratch: &mut [f32],
+) {
+    let out = &mut out;
+    let epilogue = Slope { y, activation };
+    // With one output W is its own transpose.
+    let right = if delta.width == 1 { Right::Plain(weights) } else { Right::Transposed(weights) };
+    dispatch!(isa, s => product(s, delta, right, out, scratch, &epilogue));
+}
+
+/// Multiplies by the slope of the activation whose values are `y`: that of ReLU
+/// in registers, others in a pass over what was just stored.
+struct Slope<'a> {
+    y: Rows<'a>,
+    activation: Activation,
+}
+
+impl<S: Simd> Epilogue<S> for Slope<'_> {
+    #[inline(always)]
+    fn value(&self, s: S, row: usize, column: usize, lanes: usize, sum: S::Vector) -> S::Vector {
+        if self.activation == Activation::Relu {
+            Activation::Relu.delta(s, sum, load_lanes(s, &self.y.row(row)[column..], lanes))
+        } else {
+            sum
+        }
+    }
+
+    #[inline(always)]
+    fn settle(&self, s: S, stored: &mut RowsMut<'_>, columns: Range<usize>) {
+        if !matches!(self.activation, Activation::Linear | Activation::Relu) {
+            s.outline(
+                #[inline(always)]
+                |s| apply(s, self.activation, stored, self.y, columns),
+            );
+        }
+    }
+}
+
+/// Multiplies deltas by the slope at `y`.
+#[inline(always)]
+fn apply<S: Simd>(s: S, activation: Activation, delta: &mut RowsMut<'_>, y: Rows<'_>, columns: Range<usize>) {
+    for row in 0..delta.count() {
+        let (delta, y) = (&mut delta.row_mut(row)[columns.clone()], &y.row(row)[columns.clone()]);
+        for at in (0..y.len()).step_by(S::LANES) {
+            let lanes = S::LANES.min(y.len() - at);
+            let d = activation.delta(s, load_lanes(s, &delta[at..], lanes), load_lanes(s, &y[at..], lanes));
+            store_lanes(s, d, &mut delta[at..], lanes);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The forward pass of a dense layer: product, bias and activation in one pass.
+#![forbid(unsafe_code)]
+
+use super::gemm::{BLOCK, Epilogue, PANEL, Right, Rows, RowsMut, load_lanes, product, store_lanes};
+use super::reduce;
+use crate::Isa;
+use crate::activation::Activation;
+use crate::error::{Buffer, StepError};
+use crate::simd::{Simd, dispatch};
+use core::ops::Range;
+
+/// Layers of 2 to this many outputs sum each block in four chains, by k mod 4.
+pub(crate) const NARROW: usize = 16;
+
+/// Writes `y = activation(x·W + b)`.
+///
+/// `x: [batch × in]`, `weights: [in × out]`, `bias: [out]`, `y: [batch × out]`,
+/// all row-major; in and out follow from the lengths of `x`, `bias` and `weights`.
+/// `scratch` holds packed columns of W: [`forward_scratch_len`] floats. Softmax is
+/// applied to each row of y.
+///
+/// # Errors
+/// [`StepError::Length`] if the lengths don't fit together; `y` is then as it was.
+///
+/// ```
+/// use microprop::{Activation, Isa, kernels};
+///
+/// let (x, weights, bias) = ([1.0, 2.0], [1.0, 0.0, -1.0, 0.0, 1.0, -1.0], [0.5, 0.5, 0.5]);
+/// let mut y = [0.0; 3];
+/// let mut scratch = [0.0; kernels::forward_scratch_len(2)];
+/// kernels::dense_forward(Isa::detect(), &x, &weights, &bias, Activation::Relu, &mut y, &mut scratch)?;
+/// assert_eq!(y, [1.5, 2.5, 0.0]);
+/// # Ok::<(), microprop::StepError>(())
+/// ```
+pub fn dense_forward(
+    isa: Isa,
+    x: &[f32],
+    weights: &[f32],
+    bias: &[f32],
+    activation: Activation,
+    y: &mut [f32],
+    scratch: &mut [f32],
+) -> Result<(), StepError> {
+    let inputs = super::width_of(Buffer::Weights, weights, bias.len())?;
+    let batch = super::batch_of(x, inputs)?;
+    StepError::check(Buffer::Outputs, super::length(batch, bias.len())?, y.len())?;
+    StepError::check_at_least(Buffer::Workspace, forward_scratch_len(inputs), scratch.len())?;
+    let out = RowsMut::dense(y, bias.len());
+    forward(isa, Rows::dense(x, inputs), weights, bias, activation, out, scratch);
+    if activation == Activation::Softmax {
+        super::output::softmax(isa, y, bias.len());
+    }
+    Ok(())
+}
+
+/// Floats of scratch that [`dense_forward`] needs for a layer of `inputs` inputs.
+pub const fn forward_scratch_len(inputs: usize) -> usize {
+    PANEL * if inputs < BLOCK { inputs } else { BLOCK }
+}
+
+/// `y = activation(x·W + b)`, lengths checked by the caller. Softmax is left to the caller.
+pub(crate) fn forward(
+    isa: Isa,
+    x: Rows<'_>,
+    weights: &[f32],
+    bias: &[f32],
+    activation: Activation,
+    mut y: RowsMut<'_>,
+    scratch: &mut [f32],
+) {
+    let floor = if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
+    let epilogue = BiasActivation { bias, activation, floor };
+    let y = &mut y;
+    match bias.len() {
+        1 => dispatch!(isa, s => one_output(s, x, weights, &epilogue, y)),
+        2..=NARROW => dispatch!(isa, s => narrow(s, x, weights, &epilogue, y)),
+        _ => dispatch!(isa, s => product(s, x, Right::Plain(weights), y, scratch, &epilogue)),
+    }
+}
+
+/// Adds the bias, then applies the activation: ReLU in registers, others in a
+/// pass over what was just stored.
+struct BiasActivation<'a> {
+    bias: &'a [f32],
+    activation: Activation,
+    /// Values are at least this.
+    floor: f32,
+}
+
+impl<S: Simd> Epilogue<S> for BiasActivation<'_> {
+    #[inline(always)]
+    fn value(&self, s: S, _: usize, column: usize, lanes: usize, sum: S::Vector) -> S::Vector {
+        let z = s.add(sum, load_lanes(s, &self.bias[column..], lanes));
+        // Nothing is below −∞, so without ReLU this passes every z on, NaN too.
+        s.max(s.splat(self.floor), z)
+    }
+
+    #[inline(always)]
+    fn settle(&self, s: S, stored: &mut RowsMut<'_>, columns: Range<usize>) {
+        if !matches!(self.activation, Activation::Linear | Activation::Relu | Activation::Softmax) {
+            s.outline(
+                #[inline(always)]
+                |s| apply(s, self.activation, stored, columns),
+            );
+        }
+    }
+}
+
+/// Replaces pre-activations by values.
+#[inline(always)]
+fn apply<S: Simd>(s: S, activation: Activation, z: &mut RowsMut<'_>, columns: Range<usize>) {
+    if columns.len() == z.stride {
+        // Nothing between the rows: narrow ones share vectors.
+        return super::map::map(
+            s,
+            z.data,
+            #[inline(always)]
+            |z| activation.value(s, z),
+        );
+    }
+    for row in 0..z.count() {
+        super::map::map(
+            s,
+            &mut z.row_mut(row)[columns.clone()],
+            #[inline(always)]
+            |z| activation.value(s, z),
+        );
+    }
+}
+
+/// One output: each sample is a dot product, in 16 partial sums.
+#[inline(always)]
+fn one_output<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActivation<'_>, y: &mut RowsMut<'_>) {
+    let m = y.count();
+    let mut row = 0;
+    // Four samples at a time: a single one would wait on its own chain.
+    while row + 4 <= m {
+        dots::<S, 4>(s, core::array::from_fn(|r| x.row(row + r)), weights, epilogue, row, y);
+        row += 4;
+    }
+    while row < m {
+        dots::<S, 1>(s, [x.row(row)], weights, epilogue, row, y);
+        row += 1;
+    }
+    epilogue.settle(s, y, 0..1);
+}
+
+/// The dot products of MR samples with one column of weights, plus the bias.
+#[inline(always)]
+fn dots<S: Simd, const MR: usize>(
+    s: S,
+    x: [&[f32]; MR],
+    weights: &[f32],
+    epilogue: &BiasActivation<'_>,
+    row: usize,
+    y: &mut RowsMut<'_>,
+) {
+    let mut sums = [[s.splat(0.0); 16]; MR];
+    let whole = weights.len() / 16 * 16;
+    let x: [&[f32]; MR] = core::array::from_fn(|r| &x[r][..weights.len()]);
+    for at in (0..whole).step_by(16) {
+        let w = S::chunks(&weights[at..at + 16]).0;
+        for r in 0..MR {
+            let x = S::chunks(&x[r][at..at + 16]).0;
+            for v in 0..16 / S::LANES {
+                sums[r][v] = s.mul_add(s.load(&x[v]), s.load(&w[v]), sums[r][v]);
+            }
+        }
+    }
+    if whole < weights.len() {
+        let mut w = [0.0; 16];
+        w[..weights.len() - whole].copy_from_slice(&weights[whole..]);
+        for r in 0..MR {
+            let mut x_rest = [0.0; 16];
+            x_rest[..weights.len() - whole].copy_from_slice(&x[r][whole..]);
+            let (x, w) = (S::chunks(&x_rest).0, S::chunks(&w).0);
+            for v in 0..16 / S::LANES {
+                sums[r][v] = s.mul_add(s.load(&x[v]), s.load(&w[v]), sums[r][v]);
+            }
+        }
+    }
+    for (r, sums) in sums.into_iter().enumerate() {
+        let mut lane = [0.0; 1];
+        let value = epilogue.value(s, row + r, 0, 1, s.splat(reduce::fold(s, sums)));
+        store_lanes(s, value, &mut lane, 1);
+        y.row_mut(row + r)[0] = lane[0];
+    }
+}
+
+/// 2 to [`NARROW`] outputs: each block of k in four chains by k mod 4, joined
+/// (0+1)+(2+3); lanes over the outputs.
+#[inline(always)]
+fn narrow<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActivation<'_>, y: &mut RowsMut<'_>) {
+    let (m, n) = (y.count(), y.width);
+    for column in (0..n).step_by(S::LANES) {
+        let lanes = S::LANES.min(n - column);
+        let mut row = 0;
+        // 4 samples × 4 chains fill half of 32 registers; 16 registers hold 2 × 4.
+        if S::LANES == 16 {
+            while row + 4 <= m {
+                narrow_tile::<S, 4>(s, x, weights, epilogue, row, column, lanes, y);
+                row += 4;
+            }
+        }
+        while row + 2 <= m {
+            narrow_tile::<S, 2>(s, x, weights, epilogue, row, column, lanes, y);
+            row += 2;
+        }
+        if row < m {
+            narrow_tile::<S, 1>(s, x, weights, epilogue, row, column, lanes, y);
+        }
+    }
+    epilogue.settle(s, y, 0..n);
+}
+
+/// MR samples, one vector of outputs.
+#[inline(always)]
+fn narrow_tile<S: Simd, const MR: usize>(
+    s: S,
+    x: Rows<'_>,
+    weights: &[f32],
+    epilogue: &BiasActivation<'_>,
+    row: usize,
+    column: usize,
+    lanes: usize,
+    y: &mut RowsMut<'_>,
+) {
+    let n = y.width;
+    let mut total = [s.splat(0.0); MR];
+    let blocks = weights.chunks(BLOCK * n);
+    for (index, weights) in blocks.enumerate() {
+        let from = index * BLOCK;
+        let terms = weights.len() / n;
+        let x: [&[f32]; MR] = core::array::from_fn(|r| &x.row(row + r)[from..from + terms]);
+        let mut chains = [[s.splat(0.0); MR]; 4];
+        let mut fours = weights.chunks_exact(4 * n);
+        for (k, w) in (0..).step_by(4).zip(&mut fours) {
+            for (c, chain) in chains.iter_mut().enumerate() {
+                let w = load_lanes(s, &w[c * n + column..], lanes);
+                for r in 0..MR {
+                    chain[r] = s.mul_add(s.splat(x[r][k + c]), w, chain[r]);
+                }
+            }
+        }
+        let rest = fours.remainder().chunks_exact(n);
+        for ((k, w), chain) in (terms / 4 * 4..).zip(rest).zip(&mut chains) {
+            let w = load_lanes(s, &w[column..], lanes);
+            for r in 0..MR {
+                chain[r] = s.mul_add(s.splat(x[r][k]), w, chain[r]);
+            }
+        }
+        for r in 0..MR {
+            let sum = s.add(s.add(chains[0][r], chains[1][r]), s.add(chains[2][r], chains[3][r]));
+            total[r] = if index == 0 { sum } else { s.add(total[r], sum) };
+        }
+    }
+    for (r, &sum) in total.iter().enumerate() {
+        let value = epilogue.value(s, row + r, column, lanes, sum);
+        store_lanes(s, value, &mut y.row_mut(row + r)[column..], lanes);
+    }
+}

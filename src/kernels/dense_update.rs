@@ -1,0 +1,292 @@
+//! Gradient and update of a dense layer in one pass: no gradient is stored.
+#![forbid(unsafe_code)]
+
+use super::gemm::{BLOCK, Rows, Sink, load_lanes, store_lanes, transposed_product};
+use crate::Isa;
+use crate::error::{Buffer, StepError};
+use crate::optimizer::{Optimizer, Rule};
+use crate::simd::{Simd, dispatch};
+use core::ops::Range;
+
+/// Updates a dense layer from its inputs and its delta: the gradient of the
+/// weights is `xᵀ·delta`, that of the bias the sum of `delta` over the batch, and
+/// each element meets `optimizer` in the registers that summed it.
+///
+/// `x: [batch × in]`, `delta: [batch × out]` (∂loss/∂pre-activation, already
+/// divided by whatever the loss averages over), `params: [in × out]` weights, then
+/// `[out]` bias; `state`: the optimizer's, [state × params], zeros before step 0.
+/// `scratch` needs `batch` floats. in and out follow from the lengths and `outputs`.
+///
+/// # Errors
+/// [`StepError::Length`] or [`StepError::Batch`] if the lengths don't fit
+/// together; everything is then as it was.
+///
+/// ```
+/// use microprop::{Isa, Sgd, kernels};
+///
+/// let (x, delta) = ([1.0, 2.0], [10.0]); // one sample, two inputs, one output
+/// let mut params = [0.0, 0.0, 0.0];
+/// kernels::dense_update(Isa::detect(), &x, &delta, 1, &Sgd::new(0.5).into(), 0, &mut params, &mut [], &mut [0.0])?;
+/// assert_eq!(params, [-5.0, -10.0, -5.0]);
+/// # Ok::<(), microprop::StepError>(())
+/// ```
+#[expect(
+    clippy::too_many_arguments,
+    reason = "three matrices, an optimizer and its two buffers; a kernel owns nothing"
+)]
+pub fn dense_update(
+    isa: Isa,
+    x: &[f32],
+    delta: &[f32],
+    outputs: usize,
+    optimizer: &Optimizer,
+    step: u64,
+    params: &mut [f32],
+    state: &mut [f32],
+    scratch: &mut [f32],
+) -> Result<(), StepError> {
+    let rows = super::width_of(Buffer::Parameters, params, outputs)?;
+    let batch = super::batch_of(delta, outputs)?;
+    StepError::check(Buffer::Inputs, super::length(batch, rows - 1)?, x.len())?;
+    let states = optimizer.state_per_parameter();
+    StepError::check(Buffer::OptimizerState, super::length(states, params.len())?, state.len())?;
+    StepError::check_at_least(Buffer::Workspace, batch, scratch.len())?;
+    if rows == 1 {
+        return StepError::check_at_least(Buffer::Inputs, 1, 0);
+    }
+    let operands = Operands { x: Rows::dense(x, rows - 1), delta: Rows::dense(delta, outputs) };
+    let band = Band { rows: 0..rows, params, state: split_state(state, states) };
+    update(isa, operands, &optimizer.rule(step), band, scratch);
+    Ok(())
+}
+
+/// A layer's inputs and its delta, over the whole batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands<'a> {
+    /// `[batch × in]`.
+    pub(crate) x: Rows<'a>,
+    /// `[batch × out]`.
+    pub(crate) delta: Rows<'a>,
+}
+
+/// Some rows of a layer's parameters and of their state. Row `in` is the bias.
+pub(crate) struct Band<'a> {
+    pub(crate) rows: Range<usize>,
+    /// `[rows × out]`.
+    pub(crate) params: &'a mut [f32],
+    /// `[rows × out]` each; those that the rule does not use are empty.
+    pub(crate) state: [&'a mut [f32]; 2],
+}
+
+/// The optimizer's state as one slice per state float.
+pub(crate) fn split_state(state: &mut [f32], states: usize) -> [&mut [f32]; 2] {
+    let each = if states == 0 { 0 } else { state.len() / states };
+    let (first, second) = state.split_at_mut(each);
+    [first, second]
+}
+
+/// Applies `rule` to a band with the gradient `xᵀ·delta`, lengths checked by the caller.
+pub(crate) fn update(isa: Isa, operands: Operands<'_>, rule: &Rule, band: Band<'_>, scratch: &mut [f32]) {
+    dispatch!(isa, s => update_in(s, operands, rule, band, scratch));
+}
+
+#[inline(always)]
+fn update_in<S: Simd>(s: S, operands: Operands<'_>, rule: &Rule, mut band: Band<'_>, scratch: &mut [f32]) {
+    let Operands { x, delta } = operands;
+    let (start, end) = (band.rows.start, band.rows.end);
+    let weights = start..end.min(x.width);
+    let mut target = Target { rule, first_row: start, outputs: delta.width, band: &mut band };
+    if delta.width == 1 {
+        // A column of weights: lanes over the inputs, the delta as the single row of a product.
+        let column = &mut scratch[..delta.count()];
+        for (to, r) in column.iter_mut().zip(0..) {
+            *to = delta.row(r)[0];
+        }
+        let from = Rows { offset: x.offset + weights.start, width: weights.len(), ..x };
+        transposed_row(s, column, from, &mut target);
+    } else {
+        transposed_product(s, x, delta, weights, &mut target);
+    }
+    if end > x.width {
+        bias_sums(s, x.width, delta, &mut target);
+    }
+}
+
+/// The gradient of a column of weights: `Σ delta[k] · x[k][..]`, lanes over the inputs.
+#[inline(always)]
+fn transposed_row<S: Simd>(s: S, column: &[f32], x: Rows<'_>, target: &mut Target<'_, '_>) {
+    let mut at = 0;
+    macro_rules! vectors {
+        ($($count:literal)*) => {$(
+            while at + $count * S::LANES <= x.width {
+                let sums = chained::<S, $count, false>(s, x, at, $count * S::LANES, #[inline(always)] |k, x, sum| s.mul_add(s.splat(column[k]), x, sum));
+                for (v, &sum) in sums.iter().enumerate() {
+                    target.take_flat(s, at + v * S::LANES, S::LANES, sum);
+                }
+                at += $count * S::LANES;
+            }
+        )*};
+    }
+    vectors!(4 1);
+    if at < x.width {
+        let lanes = x.width - at;
+        let [sum] = chained::<S, 1, true>(
+            s,
+            x,
+            at,
+            lanes,
+            #[inline(always)]
+            |k, x, sum| s.mul_add(s.splat(column[k]), x, sum),
+        );
+        target.take_flat(s, at, lanes, sum);
+    }
+}
+
+/// The gradient of the bias: `Σ delta[k][..]`, lanes over the outputs.
+#[inline(always)]
+fn bias_sums<S: Simd>(s: S, row: usize, delta: Rows<'_>, target: &mut Target<'_, '_>) {
+    let start = (row - target.first_row) * target.outputs;
+    let mut at = 0;
+    macro_rules! vectors {
+        ($($count:literal)*) => {$(
+            while at + $count * S::LANES <= delta.width {
+                let sums = chained::<S, $count, false>(s, delta, at, $count * S::LANES, #[inline(always)] |_, d, sum| s.add(sum, d));
+                for (v, &sum) in sums.iter().enumerate() {
+                    target.take_flat(s, start + at + v * S::LANES, S::LANES, sum);
+                }
+                at += $count * S::LANES;
+            }
+        )*};
+    }
+    vectors!(4 1);
+    if at < delta.width {
+        let lanes = delta.width - at;
+        let [sum] = chained::<S, 1, true>(
+            s,
+            delta,
+            at,
+            lanes,
+            #[inline(always)]
+            |_, d, sum| s.add(sum, d),
+        );
+        target.take_flat(s, start + at, lanes, sum);
+    }
+}
+
+/// Folds `term(k, row k from at, sum)` over the batch, each block from +0, blocks added in order.
+#[inline(always)]
+fn chained<S: Simd, const NV: usize, const PART: bool>(
+    s: S,
+    x: Rows<'_>,
+    at: usize,
+    width: usize,
+    term: impl Fn(usize, S::Vector, S::Vector) -> S::Vector,
+) -> [S::Vector; NV] {
+    let mut total = [s.splat(0.0); NV];
+    let from = x.offset + at;
+    for (index, block) in x.data.chunks(BLOCK * x.stride).enumerate() {
+        let mut sums = [s.splat(0.0); NV];
+        for (k, row) in (index * BLOCK..).zip(block.chunks_exact(x.stride)) {
+            let row = &row[from..from + width];
+            for v in 0..NV {
+                let x = if PART { s.load_part(row) } else { load_lanes(s, &row[v * S::LANES..], S::LANES) };
+                sums[v] = term(k, x, sums[v]);
+            }
+        }
+        for v in 0..NV {
+            total[v] = if index == 0 { sums[v] } else { s.add(total[v], sums[v]) };
+        }
+    }
+    total
+}
+
+/// Where finished gradients meet the rule.
+struct Target<'r, 'b> {
+    rule: &'r Rule,
+    first_row: usize,
+    outputs: usize,
+    band: &'r mut Band<'b>,
+}
+
+impl Target<'_, '_> {
+    /// Updates the parameters from `at` on, counted within the band.
+    #[inline(always)]
+    fn take_flat<S: Simd>(&mut self, s: S, at: usize, lanes: usize, gradient: S::Vector) {
+        update_lanes(s, self.rule, self.band.params, &mut self.band.state, at, lanes, gradient);
+    }
+}
+
+impl<S: Simd> Sink<S> for Target<'_, '_> {
+    #[inline(always)]
+    fn is_cheap(&self) -> bool {
+        matches!(self.rule, Rule::Gradient | Rule::Sgd { .. })
+    }
+
+    #[inline(always)]
+    fn take(&mut self, s: S, row: usize, column: usize, lanes: usize, sum: S::Vector) {
+        let at = (row - self.first_row) * self.outputs + column;
+        let params = &mut self.band.params[at..at + lanes];
+        let new = match *self.rule {
+            Rule::Sgd { minus_rate } => s.mul_add(sum, s.splat(minus_rate), load_lanes(s, params, lanes)),
+            _ => sum,
+        };
+        store_lanes(s, new, params, lanes);
+    }
+
+    #[inline(always)]
+    fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &[f32], stride: usize) {
+        s.outline(
+            #[inline(always)]
+            |s| {
+                for (row, sums) in (row..).zip(sums.chunks_exact(stride)) {
+                    let start = (row - self.first_row) * self.outputs + column;
+                    for at in (0..columns).step_by(S::LANES) {
+                        let lanes = S::LANES.min(columns - at);
+                        let gradient = load_lanes(s, &sums[at..], lanes);
+                        self.take_flat(s, start + at, lanes, gradient);
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// Applies the rule to `lanes` parameters from `at` on.
+#[inline(always)]
+pub(super) fn update_lanes<S: Simd>(
+    s: S,
+    rule: &Rule,
+    params: &mut [f32],
+    state: &mut [&mut [f32]; 2],
+    at: usize,
+    lanes: usize,
+    gradient: S::Vector,
+) {
+    let params = &mut params[at..at + lanes];
+    let zero = s.splat(0.0);
+    let w = if matches!(rule, Rule::Gradient) { zero } else { load_lanes(s, params, lanes) };
+    let old = match rule.states() {
+        0 => [zero; 2],
+        1 => [load_lanes(s, &state[0][at..], lanes), zero],
+        _ => [load_lanes(s, &state[0][at..], lanes), load_lanes(s, &state[1][at..], lanes)],
+    };
+    let (w, new) = rule.update(s, gradient, w, old);
+    store_lanes(s, w, params, lanes);
+    for (state, new) in state.iter_mut().zip(new).take(rule.states()) {
+        store_lanes(s, new, &mut state[at..], lanes);
+    }
+}
+
+/// Applies `rule` to all of `params` with a gradient that was stored before.
+pub(crate) fn apply(isa: Isa, rule: &Rule, gradient: &[f32], params: &mut [f32], state: [&mut [f32]; 2]) {
+    dispatch!(isa, s => apply_in(s, rule, gradient, params, state));
+}
+
+#[inline(always)]
+fn apply_in<S: Simd>(s: S, rule: &Rule, gradient: &[f32], params: &mut [f32], mut state: [&mut [f32]; 2]) {
+    for at in (0..gradient.len()).step_by(S::LANES) {
+        let lanes = S::LANES.min(gradient.len() - at);
+        let g = load_lanes(s, &gradient[at..], lanes);
+        update_lanes(s, rule, params, &mut state, at, lanes, g);
+    }
+}

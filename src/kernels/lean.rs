@@ -1,0 +1,126 @@
+//! One layer backwards for one sample: each row of W is read once, for the delta
+//! below it and for its update.
+#![forbid(unsafe_code)]
+
+use super::dense_update::update_lanes;
+use super::gemm::{load_lanes, store_lanes};
+use super::{output, reduce};
+use crate::Isa;
+use crate::activation::Activation;
+use crate::optimizer::Rule;
+use crate::simd::{Simd, dispatch};
+
+/// What feeds a layer.
+pub(crate) enum Neurons<'a> {
+    /// The network's inputs; nothing is wanted below them.
+    Inputs(&'a [f32]),
+    /// The network's inputs, and where ∂loss/∂inputs goes.
+    InputsAndDelta(&'a [f32], &'a mut [f32]),
+    /// The layer below: its values, which its deltas replace.
+    Below(&'a mut [f32], Activation),
+}
+
+/// What becomes of a layer's gradient. Slices are `[(in + 1) × out]`: weights, then bias.
+pub(crate) enum Gradient<'a> {
+    /// It updates the parameters, and is stored nowhere.
+    Apply(&'a Rule, &'a mut [f32], [&'a mut [f32]; 2]),
+    /// It is added to the second slice; the first is the parameters.
+    Add(&'a [f32], &'a mut [f32]),
+}
+
+/// Passes a layer's delta on below, and lets its gradient `xᵀ·delta` do its work.
+///
+/// A delta below is the dot product of a row of W with `delta: [out]`, in 16
+/// partial sums, with the row as it was before its update.
+pub(crate) fn layer(isa: Isa, delta: &[f32], neurons: Neurons<'_>, gradient: Gradient<'_>) {
+    dispatch!(isa, s => layer_in(s, delta, neurons, gradient));
+}
+
+#[inline(always)]
+fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gradient<'_>) {
+    match neurons {
+        Neurons::Inputs(x) => {
+            for (i, &x) in x.iter().enumerate() {
+                gradient.row(s, delta, i, x);
+            }
+            gradient.row(s, delta, x.len(), 1.0);
+        }
+        Neurons::InputsAndDelta(x, below) => {
+            for (i, (&x, below)) in x.iter().zip(below).enumerate() {
+                *below = gradient.dot(s, delta, i);
+                gradient.row(s, delta, i, x);
+            }
+            gradient.row(s, delta, x.len(), 1.0);
+        }
+        Neurons::Below(values, activation) => {
+            for (i, value) in values.iter_mut().enumerate() {
+                let y = *value;
+                let dot = gradient.dot(s, delta, i);
+                *value = output::lane(s, activation.delta(s, s.splat(dot), s.splat(y)));
+                gradient.row(s, delta, i, y);
+            }
+            gradient.row(s, delta, values.len(), 1.0);
+        }
+    }
+}
+
+impl Gradient<'_> {
+    /// Row `i` of the weights times the delta.
+    #[inline(always)]
+    fn dot<S: Simd>(&self, s: S, delta: &[f32], i: usize) -> f32 {
+        let params: &[f32] = match self {
+            Self::Apply(_, params, _) => params,
+            Self::Add(params, _) => params,
+        };
+        reduce::dot_in(s, &params[i * delta.len()..][..delta.len()], delta)
+    }
+
+    /// The gradient of row `i`, whose input is `x`.
+    #[inline(always)]
+    fn row<S: Simd>(&mut self, s: S, delta: &[f32], i: usize, x: f32) {
+        let start = i * delta.len();
+        match self {
+            Self::Apply(Rule::Sgd { minus_rate }, params, _) => {
+                // An input of ±0 leaves its row alone: part of the arithmetic, not only a shortcut.
+                if x != 0.0 {
+                    let step = s.splat(*minus_rate * x);
+                    over_row(
+                        s,
+                        &mut params[start..],
+                        delta,
+                        #[inline(always)]
+                        |w, d| s.mul_add(step, d, w),
+                    );
+                }
+            }
+            Self::Apply(rule, params, state) => {
+                let x = s.splat(x);
+                for at in (0..delta.len()).step_by(S::LANES) {
+                    let lanes = S::LANES.min(delta.len() - at);
+                    let gradient = s.mul_add(x, load_lanes(s, &delta[at..], lanes), s.splat(0.0));
+                    update_lanes(s, rule, params, state, start + at, lanes, gradient);
+                }
+            }
+            Self::Add(_, sums) => {
+                let x = s.splat(x);
+                over_row(
+                    s,
+                    &mut sums[start..],
+                    delta,
+                    #[inline(always)]
+                    |sum, d| s.mul_add(x, d, sum),
+                );
+            }
+        }
+    }
+}
+
+/// `row[j] = f(row[j], delta[j])`.
+#[inline(always)]
+fn over_row<S: Simd>(s: S, row: &mut [f32], delta: &[f32], f: impl Fn(S::Vector, S::Vector) -> S::Vector) {
+    for at in (0..delta.len()).step_by(S::LANES) {
+        let lanes = S::LANES.min(delta.len() - at);
+        let v = f(load_lanes(s, &row[at..], lanes), load_lanes(s, &delta[at..], lanes));
+        store_lanes(s, v, &mut row[at..], lanes);
+    }
+}

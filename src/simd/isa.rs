@@ -1,0 +1,165 @@
+//! The one place where an instruction set is chosen.
+
+use super::scalar::Scalar;
+#[cfg(target_arch = "x86_64")]
+use super::x86_64::{Avx2, Avx512};
+use crate::error::IsaError;
+use core::fmt;
+
+/// How `a * b + c` rounds. Results differ between the two in the last bits;
+/// within one of them they are the same on every machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Arithmetic {
+    /// Once, by a hardware fused multiply-add.
+    Fused,
+    /// Twice: multiply, then add. Any CPU can do that, down to a Cortex-M0.
+    Portable,
+}
+
+/// The instruction set and arithmetic that kernels run in: picked once, held by value.
+///
+/// ```
+/// use microprop::{Arithmetic, Isa};
+///
+/// let best = Isa::detect();
+/// let replay = Isa::new(Arithmetic::Portable)?; // what a microcontroller computes, at vector speed
+/// println!("{best} and {replay}");
+/// # Ok::<(), microprop::IsaError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Isa(pub(crate) Level);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Scalar(Scalar<false>),
+    #[cfg(feature = "std")]
+    ScalarFused(Scalar<true>),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2<false>),
+    #[cfg(target_arch = "x86_64")]
+    Avx2Fused(Avx2<true>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512<false>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Fused(Avx512<true>),
+}
+
+impl Isa {
+    /// One lane in portable arithmetic: what a microcontroller runs. The only
+    /// `Isa` that is known at compile time.
+    pub const SCALAR: Self = Self(Level::Scalar(Scalar));
+
+    /// The fastest that this CPU has: fused where its vectors have a fused
+    /// multiply-add, else portable.
+    pub fn detect() -> Self {
+        Self::new(Arithmetic::Fused).unwrap_or_else(|_| Self::widest(Arithmetic::Portable).unwrap_or(Self::SCALAR))
+    }
+
+    /// The fastest that this CPU has in `arithmetic`.
+    ///
+    /// # Errors
+    /// [`IsaError::NoFusedMultiplyAdd`] where fused arithmetic is asked for and
+    /// the CPU (or, without the `std` feature, the compile target) lacks it.
+    pub fn new(arithmetic: Arithmetic) -> Result<Self, IsaError> {
+        Self::widest(arithmetic).filter(|isa| !isa.is_software()).ok_or(IsaError::NoFusedMultiplyAdd)
+    }
+
+    /// All that this CPU has, in both arithmetics, narrowest first. Fused
+    /// scalar (in software, slow) is among them with the `std` feature: it is
+    /// there to test the others.
+    pub fn available() -> impl Iterator<Item = Self> {
+        let all = core::iter::once(Self::SCALAR.0);
+        #[cfg(feature = "std")]
+        let all = all.chain([Level::ScalarFused(Scalar)]);
+        #[cfg(target_arch = "x86_64")]
+        let all = all
+            .chain(Avx2::new().map(Level::Avx2))
+            .chain(Avx2::new().map(Level::Avx2Fused))
+            .chain(Avx512::new().map(Level::Avx512))
+            .chain(Avx512::new().map(Level::Avx512Fused));
+        all.map(Self)
+    }
+
+    /// The arithmetic it computes in.
+    pub const fn arithmetic(self) -> Arithmetic {
+        match self.0 {
+            Level::Scalar(_) => Arithmetic::Portable,
+            #[cfg(feature = "std")]
+            Level::ScalarFused(_) => Arithmetic::Fused,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) | Level::Avx512(_) => Arithmetic::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2Fused(_) | Level::Avx512Fused(_) => Arithmetic::Fused,
+        }
+    }
+
+    /// Its name: `scalar`, `avx2` or `avx512`, then `-fused` or `-portable`.
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            Level::Scalar(_) => "scalar-portable",
+            #[cfg(feature = "std")]
+            Level::ScalarFused(_) => "scalar-fused",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => "avx2-portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2Fused(_) => "avx2-fused",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => "avx512-portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Fused(_) => "avx512-fused",
+        }
+    }
+
+    fn widest(arithmetic: Arithmetic) -> Option<Self> {
+        Self::available().filter(|isa| isa.arithmetic() == arithmetic).last()
+    }
+
+    /// Whether its fused multiply-add is emulated.
+    fn is_software(self) -> bool {
+        self.name() == "scalar-fused"
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Isa({})", self.name())
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Calls a kernel with the token of an [`Isa`]: `dispatch!(isa, s => kernel(s, …))`.
+macro_rules! dispatch {
+    ($isa:expr, $s:ident => $call:expr) => {
+        match $isa.0 {
+            $crate::simd::Level::Scalar($s) => $call,
+            #[cfg(feature = "std")]
+            $crate::simd::Level::ScalarFused($s) => $call,
+            #[cfg(target_arch = "x86_64")]
+            $crate::simd::Level::Avx2(token) => token.run(
+                #[inline(always)]
+                |$s| $call,
+            ),
+            #[cfg(target_arch = "x86_64")]
+            $crate::simd::Level::Avx2Fused(token) => token.run(
+                #[inline(always)]
+                |$s| $call,
+            ),
+            #[cfg(target_arch = "x86_64")]
+            $crate::simd::Level::Avx512(token) => token.run(
+                #[inline(always)]
+                |$s| $call,
+            ),
+            #[cfg(target_arch = "x86_64")]
+            $crate::simd::Level::Avx512Fused(token) => token.run(
+                #[inline(always)]
+                |$s| $call,
+            ),
+        }
+    };
+}
+pub(crate) use dispatch;

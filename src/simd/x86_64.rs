@@ -1,0 +1,193 @@
+//! AVX2 with FMA, and AVX-512F.
+
+use super::Simd;
+use core::arch::x86_64::*;
+
+/// Defines a token: its lanes, the features it stands for, and its intrinsics.
+/// The features tested and the features enabled come from the same list.
+macro_rules! token {
+    ($(#[$doc:meta])* $name:ident { lanes: $lanes:literal, tile_rows: $rows:literal, vector: $v:ty, ints: $i:ty, mask: $m:ty,
+      detect: [$($feature:tt),+], enable: $enable:literal }
+     $($method:ident = |$($arg:ident: $kind:ident),*| -> $ret:ident $body:block)*) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) struct $name<const FUSED: bool> {
+            _proof: (),
+        }
+
+        impl<const FUSED: bool> $name<FUSED> {
+            /// The token, where this CPU has the instructions.
+            pub(crate) fn new() -> Option<Self> {
+                #[cfg(feature = "std")]
+                let found = true $(&& std::arch::is_x86_feature_detected!($feature))+;
+                #[cfg(not(feature = "std"))]
+                let found = true $(&& cfg!(target_feature = $feature))+;
+                found.then_some(Self { _proof: () })
+            }
+
+            /// Runs `f`, compiled for this instruction set.
+            #[inline(always)]
+            pub(crate) fn run<R>(self, f: impl FnOnce(Self) -> R) -> R {
+                #[target_feature(enable = $enable)]
+                #[inline]
+                fn entry<T, R>(token: T, f: impl FnOnce(T) -> R) -> R {
+                    f(token)
+                }
+                // SAFETY: `self` exists, so `new` found the features.
+                unsafe { entry(self, f) }
+            }
+        }
+
+        impl<const FUSED: bool> Simd for $name<FUSED> {
+            const LANES: usize = $lanes;
+            const TILE_ROWS: usize = $rows;
+            type Vector = $v;
+            type Ints = $i;
+            type Mask = $m;
+            type Array = [f32; $lanes];
+
+            #[inline(always)]
+            fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R {
+                #[target_feature(enable = $enable)]
+                #[inline(never)]
+                fn entry<T, R>(token: T, f: impl FnOnce(T) -> R) -> R {
+                    f(token)
+                }
+                // SAFETY: `self` exists, so `new` found the features.
+                unsafe { entry(self, f) }
+            }
+            #[inline(always)]
+            fn chunks(x: &[f32]) -> (&[Self::Array], &[f32]) {
+                x.as_chunks()
+            }
+            #[inline(always)]
+            fn chunks_mut(x: &mut [f32]) -> (&mut [Self::Array], &mut [f32]) {
+                x.as_chunks_mut()
+            }
+            $(
+                #[inline(always)]
+                fn $method(self, $($arg: token!(@kind $kind)),*) -> token!(@kind $ret) {
+                    // SAFETY: `self` exists, so `new` found the features; a pointer comes
+                    // from a reference to as many elements as the instruction touches.
+                    unsafe { $body }
+                }
+            )*
+            #[inline(always)]
+            fn mul_add(self, a: $v, b: $v, c: $v) -> $v {
+                if FUSED { self.fused(a, b, c) } else { self.add(self.mul(a, b), c) }
+            }
+        }
+    };
+    (@kind float) => { f32 };
+    (@kind int) => { i32 };
+    (@kind vector) => { Self::Vector };
+    (@kind ints) => { Self::Ints };
+    (@kind mask) => { Self::Mask };
+    (@kind array) => { &Self::Array };
+    (@kind array_mut) => { &mut Self::Array };
+    (@kind slice) => { &[f32] };
+    (@kind slice_mut) => { &mut [f32] };
+    (@kind unit) => { () };
+}
+
+token! {
+    /// AVX2 and FMA: eight lanes.
+    Avx2 { lanes: 8, tile_rows: 6, vector: __m256, ints: __m256i, mask: __m256,
+           detect: ["avx2", "fma"], enable: "avx2,fma" }
+    splat = |x: float| -> vector { _mm256_set1_ps(x) }
+    load = |x: array| -> vector { _mm256_loadu_ps(x.as_ptr()) }
+    store = |v: vector, to: array_mut| -> unit { _mm256_storeu_ps(to.as_mut_ptr(), v) }
+    load_part = |x: slice| -> vector { _mm256_maskload_ps(x.as_ptr(), first_lanes(x.len())) }
+    store_part = |v: vector, to: slice_mut| -> unit {
+        _mm256_maskstore_ps(to.as_mut_ptr(), first_lanes(to.len()), v)
+    }
+    add = |a: vector, b: vector| -> vector { _mm256_add_ps(a, b) }
+    sub = |a: vector, b: vector| -> vector { _mm256_sub_ps(a, b) }
+    mul = |a: vector, b: vector| -> vector { _mm256_mul_ps(a, b) }
+    div = |a: vector, b: vector| -> vector { _mm256_div_ps(a, b) }
+    sqrt = |a: vector| -> vector { _mm256_sqrt_ps(a) }
+    neg = |a: vector| -> vector { _mm256_xor_ps(a, _mm256_set1_ps(-0.0)) }
+    abs = |a: vector| -> vector { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
+    max = |a: vector, b: vector| -> vector { _mm256_max_ps(a, b) }
+    min = |a: vector, b: vector| -> vector { _mm256_min_ps(a, b) }
+    gt = |a: vector, b: vector| -> mask { _mm256_cmp_ps::<_CMP_GT_OQ>(a, b) }
+    select = |mask: mask, a: vector, b: vector| -> vector { _mm256_blendv_ps(b, a, mask) }
+    to_bits = |a: vector| -> ints { _mm256_castps_si256(a) }
+    from_bits = |a: ints| -> vector { _mm256_castsi256_ps(a) }
+    splat_int = |x: int| -> ints { _mm256_set1_epi32(x) }
+    add_int = |a: ints, b: ints| -> ints { _mm256_add_epi32(a, b) }
+    sub_int = |a: ints, b: ints| -> ints { _mm256_sub_epi32(a, b) }
+    and_int = |a: ints, b: ints| -> ints { _mm256_and_si256(a, b) }
+    or_int = |a: ints, b: ints| -> ints { _mm256_or_si256(a, b) }
+    shl23 = |a: ints| -> ints { _mm256_slli_epi32::<23>(a) }
+    shr23 = |a: ints| -> ints { _mm256_srai_epi32::<23>(a) }
+    int_to_float = |a: ints| -> vector { _mm256_cvtepi32_ps(a) }
+}
+
+token! {
+    /// AVX-512F: sixteen lanes.
+    Avx512 { lanes: 16, tile_rows: 8, vector: __m512, ints: __m512i, mask: __mmask16,
+             detect: ["avx512f", "avx2", "fma"], enable: "avx512f,avx2,fma" }
+    splat = |x: float| -> vector { _mm512_set1_ps(x) }
+    load = |x: array| -> vector { _mm512_loadu_ps(x.as_ptr()) }
+    store = |v: vector, to: array_mut| -> unit { _mm512_storeu_ps(to.as_mut_ptr(), v) }
+    load_part = |x: slice| -> vector { _mm512_maskz_loadu_ps(first_bits(x.len()), x.as_ptr()) }
+    store_part = |v: vector, to: slice_mut| -> unit {
+        _mm512_mask_storeu_ps(to.as_mut_ptr(), first_bits(to.len()), v)
+    }
+    add = |a: vector, b: vector| -> vector { _mm512_add_ps(a, b) }
+    sub = |a: vector, b: vector| -> vector { _mm512_sub_ps(a, b) }
+    mul = |a: vector, b: vector| -> vector { _mm512_mul_ps(a, b) }
+    div = |a: vector, b: vector| -> vector { _mm512_div_ps(a, b) }
+    sqrt = |a: vector| -> vector { _mm512_sqrt_ps(a) }
+    neg = |a: vector| -> vector {
+        _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a), _mm512_set1_epi32(i32::MIN)))
+    }
+    abs = |a: vector| -> vector { _mm512_abs_ps(a) }
+    max = |a: vector, b: vector| -> vector { _mm512_max_ps(a, b) }
+    min = |a: vector, b: vector| -> vector { _mm512_min_ps(a, b) }
+    gt = |a: vector, b: vector| -> mask { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) }
+    select = |mask: mask, a: vector, b: vector| -> vector { _mm512_mask_blend_ps(mask, b, a) }
+    to_bits = |a: vector| -> ints { _mm512_castps_si512(a) }
+    from_bits = |a: ints| -> vector { _mm512_castsi512_ps(a) }
+    splat_int = |x: int| -> ints { _mm512_set1_epi32(x) }
+    add_int = |a: ints, b: ints| -> ints { _mm512_add_epi32(a, b) }
+    sub_int = |a: ints, b: ints| -> ints { _mm512_sub_epi32(a, b) }
+    and_int = |a: ints, b: ints| -> ints { _mm512_and_si512(a, b) }
+    or_int = |a: ints, b: ints| -> ints { _mm512_or_si512(a, b) }
+    shl23 = |a: ints| -> ints { _mm512_slli_epi32::<23>(a) }
+    shr23 = |a: ints| -> ints { _mm512_srai_epi32::<23>(a) }
+    int_to_float = |a: ints| -> vector { _mm512_cvtepi32_ps(a) }
+}
+
+impl<const FUSED: bool> Avx2<FUSED> {
+    #[inline(always)]
+    fn fused(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: `self` exists, so `new` found FMA.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+}
+
+impl<const FUSED: bool> Avx512<FUSED> {
+    #[inline(always)]
+    fn fused(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` exists, so `new` found AVX-512F.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+}
+
+/// A mask of the first `n` lanes; all of them from 8 on is a caller's mistake.
+#[inline(always)]
+fn first_lanes(n: usize) -> __m256i {
+    const ROW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert!(n <= 8, "a part has at most as many elements as the vector has lanes");
+    // SAFETY: 8 - n ..= 16 - n lies in ROW; the load is only reached under a token for AVX2.
+    unsafe { _mm256_loadu_si256(ROW.as_ptr().add(8 - n).cast()) }
+}
+
+/// The lowest `n` bits set.
+#[inline(always)]
+fn first_bits(n: usize) -> __mmask16 {
+    assert!(n <= 16, "a part has at most as many elements as the vector has lanes");
+    ((1_u32 << n) - 1) as __mmask16
+}

@@ -1,0 +1,515 @@
+//! What a step is: forward, loss, backward, update, in two schedules.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod lean;
+
+use crate::error::{Buffer, LayoutError, StepError, TrainerError};
+use crate::kernels;
+use crate::layout::{Layout, Schedule};
+use crate::loss::{Loss, Targets};
+use crate::optimizer::{Optimizer, Rule};
+use crate::simd::Isa;
+use batch::Plan;
+
+/// A network to compute: its layout, and how and where it runs. It holds no
+/// numbers of the network; parameters and workspace are slices of the caller's.
+///
+/// A [`Trainer`] adds loss and optimizer. `Mlp` is a plain `Copy` value, and a
+/// `const` one where the instruction set is known ([`Isa::SCALAR`]).
+///
+/// ```
+/// use microprop::{Isa, Layout, Mlp, init, layout};
+///
+/// const LAYOUT: Layout = layout!(2 => dense(3, Tanh), dense(1, Sigmoid));
+/// let mlp = Mlp::new(LAYOUT, Isa::detect());
+/// let mut params = [0.0; LAYOUT.params_len()];
+/// init(&LAYOUT, 7, &mut params)?;
+///
+/// let x = [0.0, 1.0, 1.0, 1.0]; // two samples
+/// let mut y = [0.0; 2];
+/// let mut workspace = vec![0.0; mlp.predict_workspace_len(2)?];
+/// mlp.predict(&params, &x, &mut y, &mut workspace)?;
+/// assert!(y.iter().all(|&p| p > 0.0 && p < 1.0));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mlp<'a> {
+    layout: Layout<'a>,
+    isa: Isa,
+    schedule: Schedule,
+    threads: usize,
+    grain: usize,
+}
+
+/// Multiply-adds below which a piece of a step is not worth a thread of its own:
+/// see [`Mlp::grain`].
+const GRAIN: usize = 1 << 21;
+
+impl<'a> Mlp<'a> {
+    /// A network on one thread, in the batch schedule.
+    pub const fn new(layout: Layout<'a>, isa: Isa) -> Self {
+        Self { layout, isa, schedule: Schedule::Batch, threads: 1, grain: GRAIN }
+    }
+
+    /// The same in another schedule.
+    #[must_use]
+    pub const fn schedule(self, schedule: Schedule) -> Self {
+        Self { schedule, ..self }
+    }
+
+    /// The same split into up to `threads` pieces, run on rayon's current pool
+    /// (feature `rayon`; without it one after the other). The bits of the results
+    /// don't depend on it; the workspace's length does.
+    #[must_use]
+    pub const fn threads(self, threads: usize) -> Self {
+        Self { threads: if threads == 0 { 1 } else { threads }, ..self }
+    }
+
+    /// The same with at least `multiply_adds` of work in each piece, by default 2²¹:
+    /// a thread that is given less costs more than it saves.
+    #[must_use]
+    pub const fn grain(self, multiply_adds: usize) -> Self {
+        Self { grain: if multiply_adds == 0 { 1 } else { multiply_adds }, ..self }
+    }
+
+    /// Its layout.
+    pub const fn layout(&self) -> &Layout<'a> {
+        &self.layout
+    }
+
+    /// What it runs on.
+    pub const fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Floats of workspace for a step (or a [`forward`](Self::forward)) over `batch` samples.
+    ///
+    /// In the lean schedule one per neuron: [`Layout::lean_workspace_len`].
+    ///
+    /// # Errors
+    /// [`LayoutError::TooLarge`] if that overflows.
+    pub const fn workspace_len(&self, batch: usize) -> Result<usize, LayoutError> {
+        match self.schedule {
+            Schedule::Lean => Ok(self.layout.lean_workspace_len()),
+            Schedule::Batch => match Plan::new(&self.layout, batch, self.threads) {
+                Some(plan) => Ok(plan.workspace_len),
+                None => Err(LayoutError::TooLarge),
+            },
+        }
+    }
+
+    /// Floats of workspace for [`predict`](Self::predict) over `batch` samples.
+    ///
+    /// # Errors
+    /// [`LayoutError::TooLarge`] if that overflows.
+    pub const fn predict_workspace_len(&self, batch: usize) -> Result<usize, LayoutError> {
+        match self.schedule {
+            Schedule::Lean => Ok(self.layout.lean_workspace_len()),
+            Schedule::Batch => match batch::predict_workspace_len(&self.layout, batch, self.threads) {
+                Some(len) => Ok(len),
+                None => Err(LayoutError::TooLarge),
+            },
+        }
+    }
+
+    /// Writes the network's outputs for `x`.
+    ///
+    /// `params`: [`Layout::params_len`]; `x: [batch × inputs]`; `y: [batch × outputs]`;
+    /// `workspace`: at least [`predict_workspace_len`](Self::predict_workspace_len).
+    /// Any number of threads may predict from the same parameters at once, each with its own workspace.
+    ///
+    /// # Errors
+    /// [`StepError::Length`] or [`StepError::Batch`]; `y` is then as it was.
+    pub fn predict(&self, params: &[f32], x: &[f32], y: &mut [f32], workspace: &mut [f32]) -> Result<(), StepError> {
+        let batch = self.check(params.len(), x)?;
+        StepError::check(Buffer::Outputs, kernels::length(batch, self.layout.outputs())?, y.len())?;
+        let needed = self.predict_workspace_len(batch).or(Err(StepError::TooLarge))?;
+        StepError::check_at_least(Buffer::Workspace, needed, workspace.len())?;
+        match self.schedule {
+            Schedule::Batch => batch::predict(self, params, x, y, workspace),
+            Schedule::Lean => {
+                let rows = x.chunks_exact(self.layout.inputs()).zip(y.chunks_exact_mut(self.layout.outputs()));
+                for (x, y) in rows {
+                    y.copy_from_slice(lean::forward(self, params, x, workspace, false));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `x` forward and keeps in `workspace` what a backward pass needs.
+    ///
+    /// `params`: [`Layout::params_len`]; `x: [batch × inputs]`, one sample in the lean
+    /// schedule; `workspace`: at least [`workspace_len`](Self::workspace_len).
+    /// With [`Pass::outputs`] the caller works out a delta of its own, with
+    /// [`Pass::backward`] it trains on it:
+    ///
+    /// ```
+    /// use microprop::{Delta, Isa, Layout, Mlp, Optimizer, Sgd, init, layout};
+    ///
+    /// const LAYOUT: Layout = layout!(1 => dense(8, Tanh), dense(1, Linear));
+    /// let mlp = Mlp::new(LAYOUT, Isa::detect());
+    /// let mut params = [0.0; LAYOUT.params_len()];
+    /// init(&LAYOUT, 1, &mut params)?;
+    /// let mut workspace = vec![0.0; mlp.workspace_len(1)?];
+    /// let sgd = Optimizer::Sgd(Sgd::new(0.1));
+    /// for step in 0..200 {
+    ///     let pass = mlp.forward(&params, &[0.3], &mut workspace)?;
+    ///     let error = pass.outputs()[0].powi(3) - 0.5; // any function of the outputs
+    ///     let delta = [error * 3.0 * pass.outputs()[0].powi(2) + 0.01 * error];
+    ///     pass.backward(&sgd, step, Delta::Outputs(&delta), &mut params, &mut [], None)?;
+    /// }
+    /// let pass = mlp.forward(&params, &[0.3], &mut workspace)?;
+    /// assert!((pass.outputs()[0].powi(3) - 0.5).abs() < 1e-3);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`StepError::Length`], [`StepError::Batch`] or [`StepError::LeanBatch`].
+    pub fn forward<'p>(
+        &self,
+        params: &[f32],
+        x: &'p [f32],
+        workspace: &'p mut [f32],
+    ) -> Result<Pass<'a, 'p>, StepError> {
+        let batch = self.check_step(params.len(), x, workspace.len())?;
+        match self.schedule {
+            Schedule::Batch => batch::forward(self, params, x, workspace),
+            Schedule::Lean => {
+                lean::forward(self, params, x, workspace, false);
+            }
+        }
+        Ok(Pass { mlp: *self, x, batch, workspace })
+    }
+
+    /// Checks parameters and inputs; returns the number of samples.
+    fn check(&self, params: usize, x: &[f32]) -> Result<usize, StepError> {
+        StepError::check(Buffer::Parameters, self.layout.params_len(), params)?;
+        kernels::batch_of(x, self.layout.inputs())
+    }
+
+    /// Checks what a step is given; returns the number of samples.
+    fn check_step(&self, params: usize, x: &[f32], workspace: usize) -> Result<usize, StepError> {
+        let batch = self.check(params, x)?;
+        if self.schedule == Schedule::Lean && batch != 1 {
+            return Err(StepError::LeanBatch { found: batch });
+        }
+        let needed = self.workspace_len(batch).or(Err(StepError::TooLarge))?;
+        StepError::check_at_least(Buffer::Workspace, needed, workspace)?;
+        Ok(batch)
+    }
+
+    /// In how many pieces a step over `batch` samples is run.
+    fn pieces(&self, batch: usize) -> usize {
+        let work = batch.saturating_mul(self.layout.params_len());
+        (work / self.grain).clamp(1, self.threads)
+    }
+}
+
+/// The derivative of a loss, by what the caller has differentiated it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Delta<'a> {
+    /// ∂loss/∂outputs, `[batch × outputs]`: after the last activation.
+    Outputs(&'a [f32]),
+    /// ∂loss/∂pre-activations of the last layer, `[batch × outputs]`: before its activation.
+    PreActivations(&'a [f32]),
+}
+
+/// A forward pass that can be followed by a backward pass: see [`Mlp::forward`].
+#[derive(Debug)]
+pub struct Pass<'a, 'p> {
+    mlp: Mlp<'a>,
+    x: &'p [f32],
+    batch: usize,
+    workspace: &'p mut [f32],
+}
+
+impl Pass<'_, '_> {
+    /// The network's outputs, `[batch × outputs]`.
+    pub fn outputs(&self) -> &[f32] {
+        match self.mlp.schedule {
+            Schedule::Batch => batch::outputs(&self.mlp, self.batch, self.workspace),
+            Schedule::Lean => lean::outputs(&self.mlp, self.workspace),
+        }
+    }
+
+    /// Runs `delta` backward and updates the parameters, which must be those of the forward pass.
+    ///
+    /// `step` counts the updates from 0 (Adam's t is step + 1); `state` is the
+    /// optimizer's, [`Layout::optimizer_len`] floats, zeros before step 0. Where
+    /// `input_delta` is given, ∂loss/∂inputs is written there, `[batch × inputs]`.
+    ///
+    /// # Errors
+    /// [`StepError::Length`] or [`StepError::Trainer`]; parameters, state and
+    /// `input_delta` are then as they were.
+    pub fn backward(
+        self,
+        optimizer: &Optimizer,
+        step: u64,
+        delta: Delta<'_>,
+        params: &mut [f32],
+        state: &mut [f32],
+        input_delta: Option<&mut [f32]>,
+    ) -> Result<(), StepError> {
+        optimizer.check()?;
+        let layout = &self.mlp.layout;
+        StepError::check(Buffer::Parameters, layout.params_len(), params.len())?;
+        StepError::check(Buffer::OptimizerState, layout.optimizer_len(optimizer), state.len())?;
+        self.check_deltas(delta, &input_delta)?;
+        let rule = &optimizer.rule(step);
+        let target = Update::Apply { rule, params, state: kernels::split_state(state, rule.states()) };
+        self.run(delta, target, input_delta);
+        Ok(())
+    }
+
+    /// Runs `delta` backward and writes the gradient, [`Layout::trainable_len`]
+    /// floats in the order of the parameters, instead of updating them.
+    ///
+    /// # Errors
+    /// [`StepError::Length`]; `gradient` and `input_delta` are then as they were.
+    pub fn gradient(
+        self,
+        delta: Delta<'_>,
+        params: &[f32],
+        gradient: &mut [f32],
+        input_delta: Option<&mut [f32]>,
+    ) -> Result<(), StepError> {
+        let layout = &self.mlp.layout;
+        StepError::check(Buffer::Parameters, layout.params_len(), params.len())?;
+        StepError::check(Buffer::Gradient, layout.trainable_len(), gradient.len())?;
+        self.check_deltas(delta, &input_delta)?;
+        self.run(delta, Update::Store { params, gradient }, input_delta);
+        Ok(())
+    }
+
+    fn check_deltas(&self, delta: Delta<'_>, input_delta: &Option<&mut [f32]>) -> Result<(), StepError> {
+        let (Delta::Outputs(given) | Delta::PreActivations(given)) = delta;
+        StepError::check(Buffer::OutputDelta, self.batch * self.mlp.layout.outputs(), given.len())?;
+        match input_delta {
+            Some(below) => StepError::check(Buffer::InputDelta, self.x.len(), below.len()),
+            None => Ok(()),
+        }
+    }
+
+    fn run(self, delta: Delta<'_>, target: Update<'_>, input_delta: Option<&mut [f32]>) {
+        match self.mlp.schedule {
+            Schedule::Batch => batch::backward(&self.mlp, self.x, delta, target, self.workspace, input_delta),
+            Schedule::Lean => {
+                lean::set_delta(&self.mlp, delta, self.workspace);
+                lean::backward(&self.mlp, self.x, target, self.workspace, input_delta);
+            }
+        }
+    }
+}
+
+/// What a backward pass does with the gradient.
+enum Update<'a> {
+    /// Updates the parameters with it.
+    Apply { rule: &'a Rule, params: &'a mut [f32], state: [&'a mut [f32]; 2] },
+    /// Writes it down. (The lean schedule needs the buffer to be zero and adds to it.)
+    Store { params: &'a [f32], gradient: &'a mut [f32] },
+}
+
+impl Update<'_> {
+    /// The parameters of the forward pass.
+    fn params(&self) -> &[f32] {
+        match self {
+            Self::Apply { params, .. } => params,
+            Self::Store { params, .. } => params,
+        }
+    }
+}
+
+/// A network that learns: an [`Mlp`] with its loss and its optimizer, checked once.
+///
+/// ```
+/// use microprop::{Isa, Layout, Loss, Mlp, Sgd, Targets, Trainer, init, layout};
+///
+/// // XOR, without a heap.
+/// const LAYOUT: Layout = layout!(2 => dense(8, Tanh), dense(1, Sigmoid));
+/// const TRAINER: Trainer = match Trainer::new(
+///     Mlp::new(LAYOUT, Isa::SCALAR),
+///     Loss::BinaryCrossEntropy,
+///     microprop::Optimizer::Sgd(Sgd::new(0.5).momentum(0.9)),
+/// ) {
+///     Ok(trainer) => trainer,
+///     Err(_) => panic!("the loss fits the outputs"),
+/// };
+/// const WORKSPACE: usize = match TRAINER.mlp().workspace_len(4) {
+///     Ok(len) => len,
+///     Err(_) => panic!("fits in memory"),
+/// };
+/// let (mut params, mut state) = ([0.0; LAYOUT.params_len()], [0.0; LAYOUT.params_len()]);
+/// let mut workspace = [0.0; WORKSPACE];
+/// init(&LAYOUT, 7, &mut params)?;
+///
+/// let x = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
+/// let targets = Targets::Values(&[0.0, 1.0, 1.0, 0.0]);
+/// let mut loss = f32::NAN;
+/// for step in 0..300 {
+///     loss = TRAINER.train_step(step, &x, targets, &mut params, &mut state, &mut workspace)?;
+/// }
+/// assert!(loss < 0.05, "{loss}");
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trainer<'a> {
+    mlp: Mlp<'a>,
+    loss: Loss,
+    optimizer: Optimizer,
+}
+
+impl<'a> Trainer<'a> {
+    /// Joins a network with its loss and its optimizer.
+    ///
+    /// # Errors
+    /// [`TrainerError`] if the loss makes no sense on the network's outputs, or
+    /// a setting of the optimizer is out of range.
+    pub const fn new(mlp: Mlp<'a>, loss: Loss, optimizer: Optimizer) -> Result<Self, TrainerError> {
+        if let Err(error) = loss.check(mlp.layout.output_activation()) {
+            return Err(error);
+        }
+        if let Err(error) = optimizer.check() {
+            return Err(error);
+        }
+        Ok(Self { mlp, loss, optimizer })
+    }
+
+    /// The network.
+    pub const fn mlp(&self) -> &Mlp<'a> {
+        &self.mlp
+    }
+
+    /// The loss.
+    pub const fn loss_kind(&self) -> Loss {
+        self.loss
+    }
+
+    /// The optimizer.
+    pub const fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// Takes one training step, and returns the loss that the batch had before it.
+    ///
+    /// `step` counts the steps from 0 (Adam's t is step + 1); `x: [batch × inputs]`,
+    /// one sample in the lean schedule; `params`: [`Layout::params_len`]; `state`:
+    /// [`Layout::optimizer_len`], zeros before step 0; `workspace`: at least [`Mlp::workspace_len`].
+    ///
+    /// # Errors
+    /// [`StepError`]; parameters and state are then as they were. A loss that is not finite
+    /// is an error too, found before any parameter is written.
+    pub fn train_step(
+        &self,
+        step: u64,
+        x: &[f32],
+        targets: Targets<'_>,
+        params: &mut [f32],
+        state: &mut [f32],
+        workspace: &mut [f32],
+    ) -> Result<f32, StepError> {
+        let layout = &self.mlp.layout;
+        self.check(params.len(), x, targets, workspace.len())?;
+        StepError::check(Buffer::OptimizerState, layout.optimizer_len(&self.optimizer), state.len())?;
+        let rule = &self.optimizer.rule(step);
+        self.run(
+            x,
+            targets,
+            Update::Apply { rule, params, state: kernels::split_state(state, rule.states()) },
+            workspace,
+        )
+    }
+
+    /// Writes the gradient of the loss, [`Layout::trainable_len`] floats in the order
+    /// of the parameters, and returns the loss. Arguments as in [`train_step`](Self::train_step).
+    ///
+    /// # Errors
+    /// [`StepError`]; the gradient is then as it was.
+    pub fn gradient(
+        &self,
+        x: &[f32],
+        targets: Targets<'_>,
+        params: &[f32],
+        gradient: &mut [f32],
+        workspace: &mut [f32],
+    ) -> Result<f32, StepError> {
+        self.check(params.len(), x, targets, workspace.len())?;
+        StepError::check(Buffer::Gradient, self.mlp.layout.trainable_len(), gradient.len())?;
+        self.run(x, targets, Update::Store { params, gradient }, workspace)
+    }
+
+    /// Updates the parameters with a gradient: after [`gradient`](Self::gradient),
+    /// the same bits as [`train_step`](Self::train_step) in the batch schedule.
+    ///
+    /// # Errors
+    /// [`StepError::Length`]; parameters and state are then as they were.
+    pub fn apply(&self, step: u64, gradient: &[f32], params: &mut [f32], state: &mut [f32]) -> Result<(), StepError> {
+        let layout = &self.mlp.layout;
+        StepError::check(Buffer::Gradient, layout.trainable_len(), gradient.len())?;
+        StepError::check(Buffer::Parameters, layout.params_len(), params.len())?;
+        StepError::check(Buffer::OptimizerState, layout.optimizer_len(&self.optimizer), state.len())?;
+        let rule = self.optimizer.rule(step);
+        let params = &mut params[..layout.trainable_len()];
+        kernels::apply(self.mlp.isa, &rule, gradient, params, kernels::split_state(state, rule.states()));
+        Ok(())
+    }
+
+    /// Returns the loss over `x`, which trains nothing. Arguments as in [`train_step`](Self::train_step).
+    ///
+    /// # Errors
+    /// [`StepError`], as in `train_step`.
+    pub fn loss(
+        &self,
+        x: &[f32],
+        targets: Targets<'_>,
+        params: &[f32],
+        workspace: &mut [f32],
+    ) -> Result<f32, StepError> {
+        let batch = self.check(params.len(), x, targets, workspace.len())?;
+        let loss = match self.mlp.schedule {
+            Schedule::Batch => batch::loss(self, batch, x, targets, params, workspace),
+            Schedule::Lean => lean::loss(self, x, targets, params, workspace),
+        };
+        finite(loss)
+    }
+
+    /// The outputs that the last `train_step`, `gradient` or `loss` over `batch`
+    /// samples has left in the workspace: what a metric is worked out from. `None`
+    /// in the lean schedule, where deltas have replaced them.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn outputs_in<'w>(&self, batch: usize, workspace: &'w [f32]) -> Option<&'w [f32]> {
+        match self.mlp.schedule {
+            Schedule::Batch => Some(batch::outputs(&self.mlp, batch, workspace)),
+            Schedule::Lean => None,
+        }
+    }
+
+    fn check(&self, params: usize, x: &[f32], targets: Targets<'_>, workspace: usize) -> Result<usize, StepError> {
+        let batch = self.mlp.check_step(params, x, workspace)?;
+        self.loss.check_targets(targets, batch, self.mlp.layout.outputs())?;
+        Ok(batch)
+    }
+
+    fn run(
+        &self,
+        x: &[f32],
+        targets: Targets<'_>,
+        target: Update<'_>,
+        workspace: &mut [f32],
+    ) -> Result<f32, StepError> {
+        match self.mlp.schedule {
+            Schedule::Batch => batch::run(self, x, targets, target, workspace),
+            Schedule::Lean => {
+                let loss = finite(lean::loss(self, x, targets, target.params(), workspace))?;
+                lean::backward(&self.mlp, x, target, workspace, None);
+                Ok(loss)
+            }
+        }
+    }
+}
+
+fn finite(loss: f32) -> Result<f32, StepError> {
+    if loss.is_finite() { Ok(loss) } else { Err(StepError::NonFiniteLoss { found: loss }) }
+}
