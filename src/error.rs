@@ -150,6 +150,41 @@ pub enum StepError {
     TooLarge,
 }
 
+/// Why a network cannot be fitted to samples.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum FitError {
+    /// Settings or samples do not fit the network.
+    Step(StepError),
+    /// The samples of validation do not fit the network.
+    Validation(StepError),
+    /// A batch has no sample.
+    BatchSize,
+    /// The fraction kept for validation leaves no sample on one side.
+    ValidationSplit {
+        /// The fraction found.
+        found: f32,
+        /// Samples to split.
+        samples: usize,
+    },
+    /// The loss became NaN or infinite. The network has the parameters with which
+    /// the epoch before ended.
+    Diverged {
+        /// In which epoch, counted from 1.
+        epoch: usize,
+        /// The loss found.
+        found: f32,
+    },
+}
+
+#[cfg(feature = "alloc")]
+impl From<StepError> for FitError {
+    fn from(error: StepError) -> Self {
+        Self::Step(error)
+    }
+}
+
 impl From<TrainerError> for StepError {
     fn from(error: TrainerError) -> Self {
         Self::Trainer(error)
@@ -273,7 +308,28 @@ impl fmt::Display for StepError {
     }
 }
 
+#[cfg(feature = "alloc")]
+impl fmt::Display for FitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step(error) => error.fmt(f),
+            Self::Validation(error) => write!(f, "validation: {error}"),
+            Self::BatchSize => f.write_str("a batch has at least 1 sample, found a batch size of 0"),
+            Self::ValidationSplit { found, samples } => {
+                write!(f, "a validation split of {found} leaves nothing on one side of {samples} samples")
+            }
+            Self::Diverged { epoch, found } => write!(
+                f,
+                "the loss is {found} in epoch {epoch}; the network is as it was before that epoch \
+                 (is the learning rate too high, or are the inputs not scaled?)"
+            ),
+        }
+    }
+}
+
 impl core::error::Error for IsaError {}
 impl core::error::Error for LayoutError {}
 impl core::error::Error for TrainerError {}
 impl core::error::Error for StepError {}
+#[cfg(feature = "alloc")]
+impl core::error::Error for FitError {}

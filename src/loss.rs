@@ -3,6 +3,8 @@
 
 use crate::activation::Activation;
 use crate::error::{Buffer, StepError, TrainerError};
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
 use core::fmt;
 
 /// What training makes small. n is the number of samples, y an output, t its target.
@@ -92,6 +94,44 @@ impl Loss {
                 }
             }
         }
+    }
+}
+
+impl<'a> From<&'a [f32]> for Targets<'a> {
+    fn from(values: &'a [f32]) -> Self {
+        Self::Values(values)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [f32; N]> for Targets<'a> {
+    fn from(values: &'a [f32; N]) -> Self {
+        Self::Values(values)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<'a> From<&'a Vec<f32>> for Targets<'a> {
+    fn from(values: &'a Vec<f32>) -> Self {
+        Self::Values(values)
+    }
+}
+
+impl<'a> From<&'a [u32]> for Targets<'a> {
+    fn from(classes: &'a [u32]) -> Self {
+        Self::Classes(classes)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u32; N]> for Targets<'a> {
+    fn from(classes: &'a [u32; N]) -> Self {
+        Self::Classes(classes)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<'a> From<&'a Vec<u32>> for Targets<'a> {
+    fn from(classes: &'a Vec<u32>) -> Self {
+        Self::Classes(classes)
     }
 }
 

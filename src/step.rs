@@ -83,6 +83,11 @@ impl<'a> Mlp<'a> {
         self.isa
     }
 
+    /// Its schedule.
+    pub const fn schedule_kind(&self) -> Schedule {
+        self.schedule
+    }
+
     /// Floats of workspace for a step (or a [`forward`](Self::forward)) over `batch` samples.
     ///
     /// In the lean schedule one per neuron: [`Layout::lean_workspace_len`].

@@ -1,0 +1,494 @@
+//! Training over epochs: fit, evaluate, and the history of a run.
+#![forbid(unsafe_code)]
+
+use crate::data::{Batches, Samples};
+use crate::error::{FitError, StepError};
+use crate::layout::Schedule;
+use crate::loss::{Loss, Targets};
+use crate::metric::Metric;
+use crate::network::Network;
+use crate::optimizer::Optimizer;
+use crate::step::Trainer;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+use core::time::Duration;
+
+/// How [`Network::fit`] trains.
+///
+/// ```
+/// use microprop::{Activation::*, Fit, Loss::BinaryCrossEntropy, Metric::Accuracy, Network, Sgd};
+///
+/// let (x, y) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]);
+/// let mut net = Network::new(2).dense(8, Tanh).dense(1, Sigmoid).build()?;
+/// let fit = Fit::new(BinaryCrossEntropy, Sgd::new(0.5).momentum(0.9))
+///     .epochs(200)
+///     .batch_size(4)
+///     .metric(Accuracy)
+///     .on_epoch(|epoch| if epoch.number % 50 == 0 { println!("{epoch}") });
+/// let history = net.fit(&x, &y, fit)?;
+/// assert_eq!(history.last().unwrap().training.metric, Some(1.0));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[must_use = "a Fit does nothing until it is given to Network::fit"]
+pub struct Fit<'a> {
+    loss: Loss,
+    optimizer: Optimizer,
+    epochs: usize,
+    batch_size: usize,
+    metric: Option<Metric>,
+    shuffle: bool,
+    seed: u64,
+    validation: Validation<'a>,
+    patience: Option<usize>,
+    on_epoch: Option<Box<dyn FnMut(&Epoch) + 'a>>,
+    stop_when: Option<Box<dyn FnMut(&Epoch) -> bool + 'a>>,
+}
+
+/// Where the samples of validation come from.
+enum Validation<'a> {
+    None,
+    Split(f32),
+    Samples(&'a [f32], Targets<'a>),
+}
+
+impl<'a> Fit<'a> {
+    /// One epoch in batches of 32, shuffled; no metric, no validation.
+    pub fn new(loss: Loss, optimizer: impl Into<Optimizer>) -> Self {
+        Self {
+            loss,
+            optimizer: optimizer.into(),
+            epochs: 1,
+            batch_size: 32,
+            metric: None,
+            shuffle: true,
+            seed: 0,
+            validation: Validation::None,
+            patience: None,
+            on_epoch: None,
+            stop_when: None,
+        }
+    }
+
+    /// Passes over the samples.
+    pub fn epochs(self, epochs: usize) -> Self {
+        Self { epochs, ..self }
+    }
+
+    /// Samples per step. The last batch of an epoch may be smaller.
+    pub fn batch_size(self, batch_size: usize) -> Self {
+        Self { batch_size, ..self }
+    }
+
+    /// A metric to report beside the loss.
+    pub fn metric(self, metric: Metric) -> Self {
+        Self { metric: Some(metric), ..self }
+    }
+
+    /// Whether each epoch takes the samples in a new random order; by default yes.
+    pub fn shuffle(self, shuffle: bool) -> Self {
+        Self { shuffle, ..self }
+    }
+
+    /// The seed of the shuffling, by default 0.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// Evaluates these samples after each epoch: `x: [samples × inputs]`.
+    pub fn validation(self, x: &'a [f32], targets: impl Into<Targets<'a>>) -> Self {
+        Self { validation: Validation::Samples(x, targets.into()), ..self }
+    }
+
+    /// Keeps the last `fraction` (0 < fraction < 1) of the samples from training, and
+    /// evaluates them after each epoch.
+    pub fn validation_split(self, fraction: f32) -> Self {
+        Self { validation: Validation::Split(fraction), ..self }
+    }
+
+    /// Stops when the validation loss (without validation, the training loss) has not
+    /// fallen for `epochs` epochs, and gives back the parameters of the best epoch.
+    pub fn patience(self, epochs: usize) -> Self {
+        Self { patience: Some(epochs), ..self }
+    }
+
+    /// Calls `f` after each epoch: to print it, to draw it.
+    pub fn on_epoch(self, f: impl FnMut(&Epoch) + 'a) -> Self {
+        Self { on_epoch: Some(Box::new(f)), ..self }
+    }
+
+    /// Stops after the first epoch for which `f` is true.
+    pub fn stop_when(self, f: impl FnMut(&Epoch) -> bool + 'a) -> Self {
+        Self { stop_when: Some(Box::new(f)), ..self }
+    }
+}
+
+impl fmt::Debug for Fit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fit")
+            .field("loss", &self.loss)
+            .field("optimizer", &self.optimizer)
+            .field("epochs", &self.epochs)
+            .field("batch_size", &self.batch_size)
+            .field("metric", &self.metric)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Loss and metric over some samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Score {
+    /// The mean loss of the samples.
+    pub loss: f32,
+    /// The metric, if one was asked for.
+    pub metric: Option<f32>,
+}
+
+/// What an epoch has come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Epoch {
+    /// Its number, counted from 1.
+    pub number: usize,
+    /// How many were asked for.
+    pub epochs: usize,
+    /// Over the batches as they were trained on, each before its update: it lags
+    /// behind what the network can do at the end of the epoch.
+    pub training: Score,
+    /// Over the samples of validation, at the end of the epoch.
+    pub validation: Option<Score>,
+    /// Wall-clock time of the training steps (feature `std`; else `None`).
+    pub duration: Option<Duration>,
+    metric: Option<Metric>,
+}
+
+/// As Keras prints it: `Epoch 1/20 - 0.2ms - loss: 0.7183 - accuracy: 0.4890`.
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = if self.epochs < 10 { 1 } else { self.epochs.ilog10() as usize + 1 };
+        write!(f, "Epoch {:width$}/{}", self.number, self.epochs)?;
+        if let Some(duration) = self.duration {
+            write!(f, " - {duration:.1?}")?;
+        }
+        let scores = [("", Some(self.training)), ("val_", self.validation)];
+        for (prefix, score) in scores.into_iter().filter_map(|(prefix, score)| Some((prefix, score?))) {
+            write!(f, " - {prefix}loss: {:.4}", score.loss)?;
+            if let (Some(metric), Some(value)) = (self.metric, score.metric) {
+                write!(f, " - {prefix}{metric}: {value:.4}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What [`Network::fit`] has done, epoch by epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    epochs: Vec<Epoch>,
+    best: Option<usize>,
+}
+
+impl History {
+    /// All epochs that were run, first to last.
+    pub fn epochs(&self) -> &[Epoch] {
+        &self.epochs
+    }
+
+    /// The last epoch that was run.
+    pub fn last(&self) -> Option<&Epoch> {
+        self.epochs.last()
+    }
+
+    /// The epoch whose parameters the network has: with [`Fit::patience`] the one of
+    /// the smallest loss, else the last.
+    pub fn best(&self) -> Option<&Epoch> {
+        self.best.map_or(self.epochs.last(), |index| self.epochs.get(index))
+    }
+
+    /// The training loss of each epoch.
+    pub fn losses(&self) -> impl Iterator<Item = f32> + '_ {
+        self.epochs.iter().map(|epoch| epoch.training.loss)
+    }
+}
+
+impl Network {
+    /// Trains on `x: [samples × inputs]` and `targets`, values `[samples × outputs]`
+    /// or class indices `[samples]`, and returns what the epochs have come to.
+    ///
+    /// The optimizer begins anew: its state is zero at the first step.
+    ///
+    /// # Errors
+    /// [`FitError`]. Settings and all samples are checked before the first step; the
+    /// network is then as it was. When the loss stops being finite, the network gets
+    /// back the parameters it had when the last complete epoch ended.
+    pub fn fit<'a>(
+        &mut self,
+        x: &'a [f32],
+        targets: impl Into<Targets<'a>>,
+        fit: Fit<'a>,
+    ) -> Result<History, FitError> {
+        let (mlp, params) = self.parts_mut();
+        let (inputs, outputs) = (mlp.layout().inputs(), mlp.layout().outputs());
+        let trainer = Trainer::new(mlp, fit.loss, fit.optimizer).map_err(StepError::from)?;
+        let samples = Samples::new(x, targets.into(), inputs, outputs, fit.loss)?;
+        let (samples, validation) = match fit.validation {
+            Validation::None => (samples, None),
+            Validation::Split(fraction) => {
+                let (training, validation) = split(samples.len(), fraction)?;
+                (samples.range(training), Some(samples.range(validation)))
+            }
+            Validation::Samples(x, targets) => {
+                let validation = Samples::new(x, targets, inputs, outputs, fit.loss);
+                (samples, Some(validation.map_err(FitError::Validation)?))
+            }
+        };
+        if fit.batch_size == 0 {
+            return Err(FitError::BatchSize);
+        }
+        let run = Run::new(trainer, params, samples, validation, fit.batch_size, fit.metric)?;
+        let batches = Batches::new(&samples, fit.batch_size, fit.shuffle.then_some(fit.seed));
+        run.train(batches, fit)
+    }
+
+    /// Works out loss and metric over `x: [samples × inputs]` and `targets`, as
+    /// [`fit`](Self::fit) does for its validation. Trains nothing.
+    ///
+    /// # Errors
+    /// [`StepError`]: the lengths don't fit, a class is out of range, the loss makes
+    /// no sense on the outputs or is not finite.
+    pub fn evaluate<'a>(
+        &self,
+        x: &'a [f32],
+        targets: impl Into<Targets<'a>>,
+        loss: Loss,
+        metric: impl Into<Option<Metric>>,
+    ) -> Result<Score, StepError> {
+        let mlp = self.mlp();
+        let layout = mlp.layout();
+        let samples = Samples::new(x, targets.into(), layout.inputs(), layout.outputs(), loss)?;
+        let trainer = Trainer::new(mlp, loss, crate::Sgd::new(0.0).into())?;
+        let mut scratch = Scratch::new(&trainer, samples.len().min(EVALUATED_ROWS))?;
+        scratch.evaluate(&trainer, self.params(), &samples, metric.into())
+    }
+}
+
+/// Samples that are evaluated at a time. (The loss over all is the mean of theirs, in f64.)
+const EVALUATED_ROWS: usize = 256;
+
+/// The samples to train on, and the last `fraction` of them to validate on.
+fn split(len: usize, fraction: f32) -> Result<(Range<usize>, Range<usize>), FitError> {
+    let error = FitError::ValidationSplit { found: fraction, samples: len };
+    if !(fraction > 0.0 && fraction < 1.0) {
+        return Err(error);
+    }
+    let training = (len as f64 * (1.0 - f64::from(fraction))) as usize;
+    if training == 0 || training == len { Err(error) } else { Ok((0..training, training..len)) }
+}
+
+/// Loss and metric as they add up.
+#[derive(Default)]
+struct Tally {
+    loss: f64,
+    samples: usize,
+    right: usize,
+    of: usize,
+}
+
+impl Tally {
+    /// Adds the mean loss of some samples.
+    fn add_loss(&mut self, loss: f32, samples: usize) {
+        self.loss += f64::from(loss) * samples as f64;
+        self.samples += samples;
+    }
+
+    fn add_outputs(&mut self, metric: Metric, outputs: &[f32], targets: Targets<'_>, width: usize) {
+        let (right, of) = metric.count(outputs, targets, width);
+        self.right += right;
+        self.of += of;
+    }
+
+    fn score(&self) -> Score {
+        Score {
+            loss: (self.loss / self.samples as f64) as f32,
+            metric: (self.of > 0).then(|| (self.right as f64 / self.of as f64) as f32),
+        }
+    }
+}
+
+/// Buffers of a pass: the workspace, and a sample's outputs where the workspace does not keep them.
+struct Scratch {
+    workspace: Vec<f32>,
+    outputs: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(trainer: &Trainer<'_>, batch: usize) -> Result<Self, StepError> {
+        let len = trainer.mlp().workspace_len(batch).or(Err(StepError::TooLarge))?;
+        let outputs = match trainer.mlp().schedule_kind() {
+            Schedule::Batch => 0,
+            Schedule::Lean => trainer.mlp().layout().outputs(),
+        };
+        Ok(Self { workspace: vec![0.0; len], outputs: vec![0.0; outputs] })
+    }
+
+    /// Loss and metric of all samples, which train nothing.
+    fn evaluate(
+        &mut self,
+        trainer: &Trainer<'_>,
+        params: &[f32],
+        samples: &Samples<'_>,
+        metric: Option<Metric>,
+    ) -> Result<Score, StepError> {
+        let rows = match trainer.mlp().schedule_kind() {
+            Schedule::Batch => EVALUATED_ROWS,
+            Schedule::Lean => 1,
+        };
+        let mut tally = Tally::default();
+        for start in (0..samples.len()).step_by(rows) {
+            let block = samples.range(start..samples.len().min(start + rows));
+            self.add_lean_outputs(trainer, params, &block, metric, &mut tally)?;
+            let loss = trainer.loss(block.x(), block.targets(), params, &mut self.workspace)?;
+            tally.add_loss(loss, block.len());
+            self.add_outputs(trainer, &block, metric, &mut tally);
+        }
+        Ok(tally.score())
+    }
+
+    /// Counts the outputs that a pass over a batch has left in the workspace.
+    fn add_outputs(&self, trainer: &Trainer<'_>, batch: &Samples<'_>, metric: Option<Metric>, tally: &mut Tally) {
+        let outputs = trainer.outputs_in(batch.len(), &self.workspace);
+        if let (Some(metric), Some(outputs)) = (metric, outputs) {
+            tally.add_outputs(metric, outputs, batch.targets(), trainer.mlp().layout().outputs());
+        }
+    }
+
+    /// In the lean schedule deltas replace the outputs: a metric needs a pass of its own, before.
+    fn add_lean_outputs(
+        &mut self,
+        trainer: &Trainer<'_>,
+        params: &[f32],
+        sample: &Samples<'_>,
+        metric: Option<Metric>,
+        tally: &mut Tally,
+    ) -> Result<(), StepError> {
+        if let (Some(metric), false) = (metric, self.outputs.is_empty()) {
+            trainer.mlp().predict(params, sample.x(), &mut self.outputs, &mut self.workspace)?;
+            tally.add_outputs(metric, &self.outputs, sample.targets(), self.outputs.len());
+        }
+        Ok(())
+    }
+}
+
+/// A run of [`Network::fit`], all checked.
+struct Run<'a, 'p> {
+    trainer: Trainer<'p>,
+    params: &'p mut [f32],
+    state: Vec<f32>,
+    step: u64,
+    samples: Samples<'a>,
+    validation: Option<Samples<'a>>,
+    batch_size: usize,
+    metric: Option<Metric>,
+    scratch: Scratch,
+}
+
+impl<'a, 'p> Run<'a, 'p> {
+    fn new(
+        trainer: Trainer<'p>,
+        params: &'p mut [f32],
+        samples: Samples<'a>,
+        validation: Option<Samples<'a>>,
+        batch_size: usize,
+        metric: Option<Metric>,
+    ) -> Result<Self, StepError> {
+        let evaluated = validation.map_or(0, |samples| samples.len().min(EVALUATED_ROWS));
+        let scratch = Scratch::new(&trainer, samples.len().min(batch_size).max(evaluated))?;
+        let state = vec![0.0; trainer.mlp().layout().optimizer_len(trainer.optimizer())];
+        Ok(Self { trainer, params, state, step: 0, samples, validation, batch_size, metric, scratch })
+    }
+
+    fn train(mut self, mut batches: Batches, mut fit: Fit<'_>) -> Result<History, FitError> {
+        let mut history = History { epochs: Vec::new(), best: None };
+        let mut last_good = self.params.to_vec();
+        let mut best_params = if fit.patience.is_some() { self.params.to_vec() } else { Vec::new() };
+        let mut best_loss = f32::INFINITY;
+        for number in 1..=fit.epochs {
+            let mut epoch = match self.epoch(&mut batches) {
+                Ok(epoch) => epoch,
+                Err(error) => {
+                    self.params.copy_from_slice(&last_good);
+                    return Err(match error {
+                        StepError::NonFiniteLoss { found } => FitError::Diverged { epoch: number, found },
+                        error => error.into(),
+                    });
+                }
+            };
+            (epoch.number, epoch.epochs) = (number, fit.epochs);
+            last_good.copy_from_slice(self.params);
+            history.epochs.push(epoch);
+            if let Some(f) = &mut fit.on_epoch {
+                f(&epoch);
+            }
+            if let Some(patience) = fit.patience {
+                let loss = epoch.validation.unwrap_or(epoch.training).loss;
+                if loss < best_loss {
+                    best_loss = loss;
+                    history.best = Some(number - 1);
+                    best_params.copy_from_slice(self.params);
+                } else if number - 1 - history.best.unwrap_or(0) >= patience {
+                    break;
+                }
+            }
+            if fit.stop_when.as_mut().is_some_and(|f| f(&epoch)) {
+                break;
+            }
+        }
+        if history.best.is_some() {
+            self.params.copy_from_slice(&best_params);
+        }
+        Ok(history)
+    }
+
+    /// One pass over the samples, then the validation.
+    fn epoch(&mut self, batches: &mut Batches) -> Result<Epoch, StepError> {
+        #[cfg(feature = "std")]
+        let start = std::time::Instant::now();
+        batches.start_epoch();
+        let mut tally = Tally::default();
+        for from in (0..self.samples.len()).step_by(self.batch_size) {
+            let range = from..self.samples.len().min(from.saturating_add(self.batch_size));
+            let batch = batches.batch(&self.samples, range);
+            match self.trainer.mlp().schedule_kind() {
+                Schedule::Batch => self.step(&batch, &mut tally)?,
+                Schedule::Lean => {
+                    for sample in 0..batch.len() {
+                        self.step(&batch.range(sample..sample + 1), &mut tally)?;
+                    }
+                }
+            }
+        }
+        #[cfg(feature = "std")]
+        let duration = Some(start.elapsed());
+        #[cfg(not(feature = "std"))]
+        let duration = None;
+        let validation = match &self.validation {
+            Some(samples) => Some(self.scratch.evaluate(&self.trainer, self.params, samples, self.metric)?),
+            None => None,
+        };
+        Ok(Epoch { number: 0, epochs: 0, training: tally.score(), validation, duration, metric: self.metric })
+    }
+
+    /// One training step.
+    fn step(&mut self, batch: &Samples<'_>, tally: &mut Tally) -> Result<(), StepError> {
+        let Self { trainer, params, state, step, metric, scratch, .. } = self;
+        scratch.add_lean_outputs(trainer, params, batch, *metric, tally)?;
+        let loss = trainer.train_step(*step, batch.x(), batch.targets(), params, state, &mut scratch.workspace)?;
+        *step += 1;
+        tally.add_loss(loss, batch.len());
+        scratch.add_outputs(trainer, batch, *metric, tally);
+        Ok(())
+    }
+}
