@@ -327,7 +327,7 @@ struct Scratch {
 impl Scratch {
     fn new(trainer: &Trainer<'_>, batch: usize) -> Result<Self, StepError> {
         let len = trainer.mlp().workspace_len(batch).or(Err(StepError::TooLarge))?;
-        let outputs = match trainer.mlp().schedule_kind() {
+        let outputs = match trainer.mlp().schedule() {
             Schedule::Batch => 0,
             Schedule::Lean => trainer.mlp().layout().outputs(),
         };
@@ -342,7 +342,7 @@ impl Scratch {
         samples: &Samples<'_>,
         metric: Option<Metric>,
     ) -> Result<Score, StepError> {
-        let rows = match trainer.mlp().schedule_kind() {
+        let rows = match trainer.mlp().schedule() {
             Schedule::Batch => EVALUATED_ROWS,
             Schedule::Lean => 1,
         };
@@ -461,7 +461,7 @@ impl<'a, 'p> Run<'a, 'p> {
         for from in (0..self.samples.len()).step_by(self.batch_size) {
             let range = from..self.samples.len().min(from.saturating_add(self.batch_size));
             let batch = batches.batch(&self.samples, range);
-            match self.trainer.mlp().schedule_kind() {
+            match self.trainer.mlp().schedule() {
                 Schedule::Batch => self.step(&batch, &mut tally)?,
                 Schedule::Lean => {
                     for sample in 0..batch.len() {

@@ -135,7 +135,7 @@ impl Network {
     /// What computes it: for steps of your own on [`params`](Self::params), and to
     /// predict without allocating, from as many threads as you like.
     pub fn mlp(&self) -> Mlp<'_> {
-        Mlp::new(self.layout(), self.isa).schedule(self.schedule).threads(self.thread_count())
+        Mlp::new(self.layout(), self.isa).with_schedule(self.schedule).with_threads(self.thread_count())
     }
 
     /// What computes it, and the parameters, to be changed.
@@ -143,7 +143,7 @@ impl Network {
         let threads = self.thread_count();
         let Self { inputs, layers, params, isa, schedule, .. } = self;
         let Ok(layout) = Layout::new(*inputs, layers) else { unreachable!("build has checked the layers") };
-        (Mlp::new(layout, *isa).schedule(*schedule).threads(threads), params)
+        (Mlp::new(layout, *isa).with_schedule(*schedule).with_threads(threads), params)
     }
 
     fn thread_count(&self) -> usize {

@@ -43,7 +43,7 @@ pub struct Mlp<'a> {
 }
 
 /// Multiply-adds below which a piece of a step is not worth a thread of its own:
-/// see [`Mlp::grain`].
+/// see [`Mlp::with_grain`].
 const GRAIN: usize = 1 << 21;
 
 impl<'a> Mlp<'a> {
@@ -54,7 +54,7 @@ impl<'a> Mlp<'a> {
 
     /// The same in another schedule.
     #[must_use]
-    pub const fn schedule(self, schedule: Schedule) -> Self {
+    pub const fn with_schedule(self, schedule: Schedule) -> Self {
         Self { schedule, ..self }
     }
 
@@ -62,14 +62,14 @@ impl<'a> Mlp<'a> {
     /// (feature `rayon`; without it one after the other). The bits of the results
     /// don't depend on it; the workspace's length does.
     #[must_use]
-    pub const fn threads(self, threads: usize) -> Self {
+    pub const fn with_threads(self, threads: usize) -> Self {
         Self { threads: if threads == 0 { 1 } else { threads }, ..self }
     }
 
     /// The same with at least `multiply_adds` of work in each piece, by default 2²¹:
     /// a thread that is given less costs more than it saves.
     #[must_use]
-    pub const fn grain(self, multiply_adds: usize) -> Self {
+    pub const fn with_grain(self, multiply_adds: usize) -> Self {
         Self { grain: if multiply_adds == 0 { 1 } else { multiply_adds }, ..self }
     }
 
@@ -84,7 +84,7 @@ impl<'a> Mlp<'a> {
     }
 
     /// Its schedule.
-    pub const fn schedule_kind(&self) -> Schedule {
+    pub const fn schedule(&self) -> Schedule {
         self.schedule
     }
 
