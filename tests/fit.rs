@@ -1,0 +1,227 @@
+//! `Network::fit` and `evaluate` from outside: what they compute is the trainer's
+//! work, what they add is manners.
+#![cfg(feature = "alloc")]
+
+use microprop::{
+    Activation::*, Adam, Fit, FitError, Isa, Layer, Layout, LayoutError, Loss, Metric, Mlp, Network, Optimizer, Rng,
+    Schedule, Sgd, StepError, Targets, Trainer, hash, init,
+};
+
+const INPUTS: usize = 3;
+
+/// Random points and whether their coordinates sum to more than 1.5.
+fn samples(count: usize) -> (Vec<f32>, Vec<f32>) {
+    let mut rng = Rng::new(11);
+    let x: Vec<f32> = (0..count * INPUTS).map(|_| rng.uniform()).collect();
+    let y = x.chunks(INPUTS).map(|x| f32::from(u8::from(x.iter().sum::<f32>() > 1.5))).collect();
+    (x, y)
+}
+
+fn network() -> Network {
+    Network::new(INPUTS).dense(16, Tanh).dense(1, Sigmoid).seed(3).build().unwrap()
+}
+
+/// Without shuffling, an epoch is the trainer's steps over the rows in order, the
+/// last batch smaller; its loss is the mean over samples.
+#[test]
+fn an_epoch_is_the_trainers_steps() {
+    let (x, y) = samples(50);
+    let mut net = network();
+    let fit = Fit::new(Loss::BinaryCrossEntropy, Adam::new(0.01)).epochs(3).batch_size(16).shuffle(false);
+    let history = net.fit(&x, &y, fit).unwrap();
+
+    let layers = [Layer::dense(16, Tanh), Layer::dense(1, Sigmoid)];
+    let layout = Layout::new(INPUTS, &layers).unwrap();
+    let mlp = Mlp::new(layout, Isa::detect());
+    let trainer = Trainer::new(mlp, Loss::BinaryCrossEntropy, Adam::new(0.01).into()).unwrap();
+    let mut params = vec![0.0; layout.params_len()];
+    init(&layout, 3, &mut params).unwrap();
+    let mut state = vec![0.0; 2 * params.len()];
+    let mut workspace = vec![0.0; mlp.workspace_len(16).unwrap()];
+    let mut step = 0;
+    for epoch in history.epochs() {
+        let mut sum = 0.0;
+        for (x, y) in x.chunks(16 * INPUTS).zip(y.chunks(16)) {
+            let loss = trainer.train_step(step, x, y.into(), &mut params, &mut state, &mut workspace).unwrap();
+            sum += f64::from(loss) * y.len() as f64;
+            step += 1;
+        }
+        assert_eq!(epoch.training.loss, (sum / 50.0) as f32);
+    }
+    assert_eq!((step, history.epochs().len()), (12, 3));
+    assert_eq!(hash(net.params()), hash(&params));
+}
+
+/// The lean schedule takes each sample of a batch by itself, so the batch size is
+/// without effect; and its metric sees the outputs before the update.
+#[test]
+fn a_lean_batch_is_that_many_updates() {
+    let (x, y) = samples(20);
+    let runs = [1, 7, 20].map(|batch_size| {
+        let mut net = Network::new(INPUTS).dense(4, Tanh).dense(1, Sigmoid).schedule(Schedule::Lean).build().unwrap();
+        let before = net.evaluate(&x[..INPUTS], &y[..1], Loss::BinaryCrossEntropy, Metric::Accuracy).unwrap();
+        let one = Fit::new(Loss::BinaryCrossEntropy, Sgd::new(0.1)).metric(Metric::Accuracy);
+        let first = net.clone().fit(&x[..INPUTS], &y[..1], one).unwrap().last().unwrap().training;
+        assert_eq!(first, before);
+        let fit = Fit::new(Loss::BinaryCrossEntropy, Sgd::new(0.1)).batch_size(batch_size).metric(Metric::Accuracy);
+        let history = net.fit(&x, &y, fit).unwrap();
+        (hash(net.params()), history.last().unwrap().training)
+    });
+    assert_eq!(runs[0].0, runs[1].0);
+    assert_eq!(runs[0], runs[2]);
+}
+
+#[test]
+fn it_learns_and_says_so() {
+    let (x, y) = samples(400);
+    let mut lines = Vec::new();
+    let mut net = network();
+    let fit = Fit::new(Loss::BinaryCrossEntropy, Adam::new(0.05))
+        .epochs(20)
+        .metric(Metric::Accuracy)
+        .validation_split(0.25)
+        .on_epoch(|epoch| lines.push(epoch.to_string()));
+    let history = net.fit(&x, &y, fit).unwrap();
+    assert_eq!(lines.len(), 20);
+    assert!(lines[4].starts_with("Epoch  5/20 - "), "{}", lines[4]);
+    for word in [" - loss: 0.", " - accuracy: ", " - val_loss: 0.", " - val_accuracy: "] {
+        assert!(lines[4].contains(word), "{} lacks {word}", lines[4]);
+    }
+    let losses: Vec<f32> = history.losses().collect();
+    assert!(losses[19] < losses[0] / 2.0, "{losses:?}");
+
+    // Validation is the last quarter, evaluated after the epoch.
+    let (x, y) = (&x[300 * INPUTS..], &y[300..]);
+    let score = net.evaluate(x, y, Loss::BinaryCrossEntropy, Metric::Accuracy).unwrap();
+    assert_eq!(history.last().unwrap().validation, Some(score));
+    assert!(score.metric.unwrap() > 0.95);
+    let right = net.predict_classes(x).unwrap().iter().zip(y).filter(|&(&class, &y)| class as f32 == y).count();
+    assert_eq!(score.metric, Some(right as f32 / 100.0));
+}
+
+#[test]
+fn evaluating_by_blocks_is_the_mean_over_all() {
+    let (x, y) = samples(700);
+    let net = network();
+    let score = net.evaluate(&x, &y, Loss::BinaryCrossEntropy, None).unwrap();
+    let one_by_one: f64 = (0..700)
+        .map(|i| {
+            let sample = net.evaluate(&x[i * INPUTS..][..INPUTS], &y[i..=i], Loss::BinaryCrossEntropy, None);
+            f64::from(sample.unwrap().loss)
+        })
+        .sum();
+    approx::assert_relative_eq!(f64::from(score.loss), one_by_one / 700.0, max_relative = 1e-6);
+    assert_eq!(score.metric, None);
+}
+
+/// The seed decides the order; the same seed gives the same run.
+#[test]
+fn shuffling_follows_its_seed() {
+    let (x, y) = samples(64);
+    let run = |seed| {
+        let mut net = network();
+        net.fit(&x, &y, Fit::new(Loss::BinaryCrossEntropy, Sgd::new(0.1)).epochs(2).batch_size(8).seed(seed)).unwrap();
+        hash(net.params())
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn patience_stops_and_gives_back_the_best() {
+    let (x, y) = samples(60);
+    // Labels of validation that are the wrong way round: its loss only rises.
+    let wrong: Vec<f32> = y.iter().map(|y| 1.0 - y).collect();
+    let mut net = network();
+    let fit = Fit::new(Loss::BinaryCrossEntropy, Adam::new(0.05)).epochs(100).validation(&x, &wrong).patience(3);
+    let history = net.fit(&x, &y, fit).unwrap();
+    let best = *history.best().unwrap();
+    assert!(history.epochs().len() == best.number + 3 && history.epochs().len() < 100);
+    let score = net.evaluate(&x, &wrong, Loss::BinaryCrossEntropy, None).unwrap();
+    assert_eq!(best.validation, Some(score));
+}
+
+#[test]
+fn stop_when_stops() {
+    let (x, y) = samples(60);
+    let fit = Fit::new(Loss::BinaryCrossEntropy, Sgd::new(0.1)).epochs(9).stop_when(|epoch| epoch.number == 4);
+    assert_eq!(network().fit(&x, &y, fit).unwrap().epochs().len(), 4);
+}
+
+/// A run that diverges gives back what the last complete epoch ended with.
+#[test]
+fn divergence_gives_back_the_last_good_parameters() {
+    let x: Vec<f32> = (0..40).map(|i| i as f32).collect();
+    let y: Vec<f32> = x.iter().map(|x| 3.0 * x + 1.0).collect();
+    let run = |epochs| {
+        let mut net = Network::new(1).dense(1, Linear).seed(1).build().unwrap();
+        let fit = Fit::new(Loss::MeanSquaredError, Sgd::new(0.1)).epochs(epochs).batch_size(4).shuffle(false);
+        (net.fit(&x, &y, fit), hash(net.params()))
+    };
+    let (result, params) = run(100);
+    let Err(FitError::Diverged { epoch, found }) = result else { panic!("{result:?}") };
+    assert!(!found.is_finite());
+    let (result, before) = run(epoch - 1);
+    assert!(result.is_ok());
+    assert_eq!(params, before);
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_and_changes_nothing() {
+    let (x, y) = samples(10);
+    let mut net = network();
+    let before = hash(net.params());
+    let bce = || Fit::new(Loss::BinaryCrossEntropy, Sgd::new(0.1));
+    let mut check = |x: &[f32], targets: Targets<'_>, fit: Fit<'_>, part: &str| {
+        let error = net.fit(x, targets, fit).unwrap_err();
+        assert!(error.to_string().contains(part), "{error} lacks {part}");
+        assert_eq!(hash(net.params()), before);
+        error
+    };
+    assert_eq!(check(&x, (&y).into(), bce().batch_size(0), "batch size of 0"), FitError::BatchSize);
+    check(&x[1..], (&y).into(), bce(), "expected one or more samples of 3");
+    check(&[], (&y[..0]).into(), bce(), "expected one or more samples of 3");
+    check(&x, (&y[1..]).into(), bce(), "expected 10 elements, found 9");
+    check(&x, Targets::Classes(&[0; 10]), bce(), "class indices");
+    check(&x, (&y).into(), bce().validation(&x[..4], &y), "validation: inputs");
+    for fraction in [0.0, 1.0, -0.5, 0.999, f32::NAN] {
+        check(&x, (&y).into(), bce().validation_split(fraction), "one side of 10 samples");
+    }
+    check(&x, (&y).into(), Fit::new(Loss::CrossEntropy, Sgd::new(0.1)), "end the network with a softmax");
+    let rate = check(&x, (&y).into(), Fit::new(Loss::BinaryCrossEntropy, Sgd::new(f32::NAN)), "learning rate");
+    assert!(matches!(rate, FitError::Step(StepError::Trainer(_))));
+
+    let mut with_nan = x.clone();
+    with_nan[5] = f32::NAN;
+    assert!(matches!(check(&with_nan, (&y).into(), bce(), "epoch 1"), FitError::Diverged { epoch: 1, .. }));
+    assert!(matches!(
+        net.evaluate(&with_nan, &y, Loss::BinaryCrossEntropy, None),
+        Err(StepError::NonFiniteLoss { .. })
+    ));
+    assert!(matches!(net.predict(&x[1..]), Err(StepError::Batch { inputs: 3, found: 29 })));
+    assert_eq!(Network::new(3).build().unwrap_err(), LayoutError::NoLayers);
+    assert_eq!(Network::new(3).dense(0, Relu).build().unwrap_err(), LayoutError::NoUnits { layer: 0 });
+}
+
+/// No epochs, no change; and an optimizer begins anew with each `fit`.
+#[test]
+fn runs_stand_alone() {
+    let (x, y) = samples(32);
+    let mut net = network();
+    let before = hash(net.params());
+    let adam: Optimizer = Adam::new(0.01).into();
+    assert_eq!(net.fit(&x, &y, Fit::new(Loss::BinaryCrossEntropy, adam).epochs(0)).unwrap().last(), None);
+    assert_eq!(hash(net.params()), before);
+    let mut twice = network();
+    for _ in 0..2 {
+        twice.fit(&x, &y, Fit::new(Loss::BinaryCrossEntropy, adam).shuffle(false)).unwrap();
+    }
+    net.fit(&x, &y, Fit::new(Loss::BinaryCrossEntropy, adam).shuffle(false).epochs(2)).unwrap();
+    assert_ne!(hash(net.params()), hash(twice.params()));
+}
+
+#[test]
+fn a_network_says_what_it_is() {
+    let net = Network::new(20).dense(64, Relu).dense(1, Sigmoid).isa(Isa::SCALAR).build().unwrap();
+    assert_eq!(net.to_string(), "20 → 64 ReLU → 1 sigmoid: 1409 parameters, scalar-portable");
+}
