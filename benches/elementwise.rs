@@ -1,0 +1,49 @@
+//! exp, tanh, sigmoid and ln over slices, in place, each time from fresh inputs
+//! (copied, within the time). Elements per second.
+//!
+//!     taskset -c 0 cargo bench --bench elementwise
+//!     taskset -c 0 cargo bench --bench elementwise -- tanh/4096
+
+mod workloads;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use microprop::{Isa, Rng, kernels};
+use std::hint::black_box;
+use std::time::Duration;
+use workloads::{isas, random};
+
+type Kernel = fn(Isa, &mut [f32]);
+
+/// Each function with the range of its inputs.
+const KERNELS: [(&str, Kernel, f32, f32); 4] = [
+    ("exp", kernels::exp, -10.0, 10.0),
+    ("tanh", kernels::tanh, -5.0, 5.0),
+    ("sigmoid", kernels::sigmoid, -10.0, 10.0),
+    ("ln", kernels::ln, 0.01, 100.0),
+];
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(500))
+        .sample_size(20)
+        .configure_from_args();
+    for (name, kernel, low, high) in KERNELS {
+        let mut group = criterion.benchmark_group(name);
+        for len in [32, 4096] {
+            let source = random(&mut Rng::new(1), len, low, high);
+            let mut x = source.clone();
+            group.throughput(Throughput::Elements(len as u64));
+            for isa in isas() {
+                group.bench_function(BenchmarkId::new(len.to_string(), isa), |b| {
+                    b.iter(|| {
+                        x.copy_from_slice(&source);
+                        kernel(isa, black_box(&mut x));
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+    criterion.final_summary();
+}
