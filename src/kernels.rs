@@ -8,6 +8,8 @@ mod dense_update;
 mod gemm;
 mod lean;
 mod map;
+#[cfg(feature = "alloc")]
+mod matrixmultiply;
 mod output;
 mod reduce;
 
@@ -17,6 +19,8 @@ pub use dense_update::dense_update;
 pub use map::{exp, ln, sigmoid, tanh};
 pub use reduce::{dot, sum};
 
+#[cfg(feature = "alloc")]
+pub(crate) use self::matrixmultiply::agrees as matrixmultiply_agrees;
 pub(crate) use dense_delta::delta;
 pub(crate) use dense_forward::forward;
 pub(crate) use dense_update::{Band, Operands, apply, split_state, update};

@@ -72,6 +72,7 @@
 extern crate alloc;
 
 mod activation;
+mod backend;
 #[cfg(feature = "alloc")]
 mod data;
 mod error;
@@ -93,6 +94,7 @@ mod simd;
 mod step;
 
 pub use activation::Activation;
+pub use backend::Backend;
 #[cfg(feature = "alloc")]
 pub use error::FitError;
 pub use error::{Buffer, IsaError, LayoutError, StepError, TrainerError};

@@ -4,6 +4,7 @@
 mod batch;
 mod lean;
 
+use crate::backend::Backend;
 use crate::error::{Buffer, LayoutError, StepError, TrainerError};
 use crate::kernels;
 use crate::layout::{Layout, Schedule};
@@ -37,6 +38,7 @@ use batch::Plan;
 pub struct Mlp<'a> {
     layout: Layout<'a>,
     isa: Isa,
+    backend: Backend,
     schedule: Schedule,
     threads: usize,
     grain: usize,
@@ -49,7 +51,7 @@ const GRAIN: usize = 1 << 21;
 impl<'a> Mlp<'a> {
     /// A network on one thread, in the batch schedule.
     pub const fn new(layout: Layout<'a>, isa: Isa) -> Self {
-        Self { layout, isa, schedule: Schedule::Batch, threads: 1, grain: GRAIN }
+        Self { layout, isa, backend: Backend::OWN, schedule: Schedule::Batch, threads: 1, grain: GRAIN }
     }
 
     /// The same in another schedule.
@@ -71,6 +73,13 @@ impl<'a> Mlp<'a> {
     #[must_use]
     pub const fn with_grain(self, multiply_adds: usize) -> Self {
         Self { grain: if multiply_adds == 0 { 1 } else { multiply_adds }, ..self }
+    }
+
+    /// The same with large products left to `backend`, in the batch schedule. The
+    /// bits of the results don't depend on it; the workspace's length does.
+    #[must_use]
+    pub const fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
     }
 
     /// Its layout.
@@ -97,7 +106,7 @@ impl<'a> Mlp<'a> {
     pub const fn workspace_len(&self, batch: usize) -> Result<usize, LayoutError> {
         match self.schedule {
             Schedule::Lean => Ok(self.layout.lean_workspace_len()),
-            Schedule::Batch => match Plan::new(&self.layout, batch, self.threads) {
+            Schedule::Batch => match Plan::new(&self.layout, batch, self.threads, self.backend) {
                 Some(plan) => Ok(plan.workspace_len),
                 None => Err(LayoutError::TooLarge),
             },

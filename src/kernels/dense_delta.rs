@@ -2,9 +2,14 @@
 //! slope of the activation below, in one pass.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+use super::gemm::finish;
 use super::gemm::{Epilogue, Right, Rows, RowsMut, load_lanes, product, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
+use crate::backend::Backend;
+#[cfg(feature = "alloc")]
+use crate::backend::{Matrix, sgemm};
 use crate::error::{Buffer, StepError};
 use crate::simd::{Simd, dispatch};
 use core::ops::Range;
@@ -51,13 +56,14 @@ pub fn dense_delta(
     }
     StepError::check_at_least(Buffer::Workspace, super::forward_scratch_len(outputs), scratch.len())?;
     let (delta, y) = (Rows::dense(delta, outputs), Rows::dense(y, inputs));
-    self::delta(isa, delta, weights, y, activation, RowsMut::dense(delta_below, inputs), scratch);
+    self::delta(isa, Backend::OWN, delta, weights, y, activation, RowsMut::dense(delta_below, inputs), scratch);
     Ok(())
 }
 
 /// `out = (delta·Wᵀ) ⊙ slope(y)`, lengths checked by the caller.
 pub(crate) fn delta(
     isa: Isa,
+    backend: Backend,
     delta: Rows<'_>,
     weights: &[f32],
     y: Rows<'_>,
@@ -67,6 +73,14 @@ pub(crate) fn delta(
 ) {
     let out = &mut out;
     let epilogue = Slope { y, activation };
+    #[cfg(feature = "alloc")]
+    if backend.takes(isa, out.count(), delta.width, out.width) {
+        let transposed = Matrix::rows_of(weights, out.width, delta.width, delta.width).transposed();
+        sgemm(delta.matrix(), transposed, &mut out.data[out.offset..], out.stride);
+        return dispatch!(isa, s => finish(s, out, &epilogue));
+    }
+    #[cfg(not(feature = "alloc"))]
+    let _ = backend;
     // With one output W is its own transpose.
     let right = if delta.width == 1 { Right::Plain(weights) } else { Right::Transposed(weights) };
     dispatch!(isa, s => product(s, delta, right, out, scratch, &epilogue));

@@ -1,10 +1,15 @@
 //! The forward pass of a dense layer: product, bias and activation in one pass.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+use super::gemm::finish;
 use super::gemm::{BLOCK, Epilogue, PANEL, Right, Rows, RowsMut, load_lanes, product, store_lanes};
 use super::reduce;
 use crate::Isa;
 use crate::activation::Activation;
+use crate::backend::Backend;
+#[cfg(feature = "alloc")]
+use crate::backend::{Matrix, sgemm};
 use crate::error::{Buffer, StepError};
 use crate::simd::{Simd, dispatch};
 use core::ops::Range;
@@ -46,7 +51,7 @@ pub fn dense_forward(
     StepError::check(Buffer::Outputs, super::length(batch, bias.len())?, y.len())?;
     StepError::check_at_least(Buffer::Workspace, forward_scratch_len(inputs), scratch.len())?;
     let out = RowsMut::dense(y, bias.len());
-    forward(isa, Rows::dense(x, inputs), weights, bias, activation, out, scratch);
+    forward(isa, Backend::OWN, Rows::dense(x, inputs), weights, bias, activation, out, scratch);
     if activation == Activation::Softmax {
         super::output::softmax(isa, y, bias.len());
     }
@@ -61,6 +66,7 @@ pub const fn forward_scratch_len(inputs: usize) -> usize {
 /// `y = activation(x·W + b)`, lengths checked by the caller. Softmax is left to the caller.
 pub(crate) fn forward(
     isa: Isa,
+    backend: Backend,
     x: Rows<'_>,
     weights: &[f32],
     bias: &[f32],
@@ -71,6 +77,13 @@ pub(crate) fn forward(
     let floor = if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
     let epilogue = BiasActivation { bias, activation, floor };
     let y = &mut y;
+    #[cfg(feature = "alloc")]
+    if bias.len() > NARROW && backend.takes(isa, y.count(), x.width, y.width) {
+        sgemm(x.matrix(), Matrix::rows_of(weights, x.width, y.width, y.width), &mut y.data[y.offset..], y.stride);
+        return dispatch!(isa, s => finish(s, y, &epilogue));
+    }
+    #[cfg(not(feature = "alloc"))]
+    let _ = backend;
     match bias.len() {
         1 => dispatch!(isa, s => one_output(s, x, weights, &epilogue, y)),
         2..=NARROW => dispatch!(isa, s => narrow(s, x, weights, &epilogue, y)),

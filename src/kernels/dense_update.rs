@@ -3,6 +3,9 @@
 
 use super::gemm::{BLOCK, Rows, Sink, load_lanes, store_lanes, transposed_product};
 use crate::Isa;
+use crate::backend::Backend;
+#[cfg(feature = "alloc")]
+use crate::backend::sgemm;
 use crate::error::{Buffer, StepError};
 use crate::optimizer::{Optimizer, Rule};
 use crate::simd::{Simd, dispatch};
@@ -56,7 +59,7 @@ pub fn dense_update(
     }
     let operands = Operands { x: Rows::dense(x, rows - 1), delta: Rows::dense(delta, outputs) };
     let band = Band { rows: 0..rows, params, state: split_state(state, states) };
-    update(isa, operands, &optimizer.rule(step), band, scratch);
+    update(isa, Backend::OWN, operands, &optimizer.rule(step), band, scratch);
     Ok(())
 }
 
@@ -86,8 +89,60 @@ pub(crate) fn split_state(state: &mut [f32], states: usize) -> [&mut [f32]; 2] {
 }
 
 /// Applies `rule` to a band with the gradient `xᵀ·delta`, lengths checked by the caller.
-pub(crate) fn update(isa: Isa, operands: Operands<'_>, rule: &Rule, band: Band<'_>, scratch: &mut [f32]) {
+pub(crate) fn update(
+    isa: Isa,
+    backend: Backend,
+    operands: Operands<'_>,
+    rule: &Rule,
+    band: Band<'_>,
+    scratch: &mut [f32],
+) {
+    #[cfg(feature = "alloc")]
+    {
+        let Operands { x, delta } = operands;
+        let weights = band.rows.start..band.rows.end.min(x.width);
+        if delta.width > 1 && backend.takes(isa, weights.len(), delta.count(), delta.width) {
+            let bias = update_by_matrixmultiply(isa, operands, rule, weights, band, scratch);
+            return dispatch!(isa, s => update_in(s, operands, rule, bias, scratch));
+        }
+    }
+    #[cfg(not(feature = "alloc"))]
+    let _ = backend;
     dispatch!(isa, s => update_in(s, operands, rule, band, scratch));
+}
+
+/// Updates the rows `weights` of a band from gradients that lie in `scratch`, as
+/// many rows at a time as it holds; returns what is left of the band.
+#[cfg(feature = "alloc")]
+fn update_by_matrixmultiply<'b>(
+    isa: Isa,
+    operands: Operands<'_>,
+    rule: &Rule,
+    weights: Range<usize>,
+    band: Band<'b>,
+    scratch: &mut [f32],
+) -> Band<'b> {
+    let Operands { x, delta } = operands;
+    let outputs = delta.width;
+    let most = scratch.len() / outputs;
+    let Band { rows, mut params, state: [mut first, mut second] } = band;
+    let mut start = weights.start;
+    while start < weights.end {
+        let count = most.min(weights.end - start);
+        let gradient = &mut scratch[..count * outputs];
+        let x = Rows { offset: x.offset + start, width: count, ..x };
+        sgemm(x.matrix().transposed(), delta.matrix(), gradient, outputs);
+        let (own, rest) = params.split_at_mut(gradient.len());
+        params = rest;
+        // A state that the rule does not use is empty.
+        let (own_first, rest) = first.split_at_mut(gradient.len().min(first.len()));
+        first = rest;
+        let (own_second, rest) = second.split_at_mut(gradient.len().min(second.len()));
+        second = rest;
+        apply(isa, rule, gradient, own, [own_first, own_second]);
+        start += count;
+    }
+    Band { rows: start..rows.end, params, state: [first, second] }
 }
 
 #[inline(always)]

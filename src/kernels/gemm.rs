@@ -6,6 +6,8 @@
 //! never the order within one.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+use crate::backend::Matrix;
 use crate::simd::Simd;
 use core::ops::Range;
 
@@ -40,6 +42,12 @@ impl<'a> Rows<'a> {
     #[inline(always)]
     pub(crate) fn count(&self) -> usize {
         self.data.len() / self.stride
+    }
+
+    /// What `matrixmultiply` reads.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn matrix(&self) -> Matrix<'a> {
+        Matrix::rows_of(&self.data[self.offset..], self.count(), self.width, self.stride)
     }
 
     #[inline(always)]
@@ -95,6 +103,21 @@ pub(crate) trait Epilogue<S: Simd> {
 
     /// Passes over `columns` of all rows once they are stored.
     fn settle(&self, s: S, stored: &mut RowsMut<'_>, columns: Range<usize>);
+}
+
+/// The epilogue of a product that lies in `out` without it.
+#[cfg(feature = "alloc")]
+#[inline(always)]
+pub(crate) fn finish<S: Simd, E: Epilogue<S>>(s: S, out: &mut RowsMut<'_>, epilogue: &E) {
+    for r in 0..out.count() {
+        let row = out.row_mut(r);
+        for at in (0..row.len()).step_by(S::LANES) {
+            let lanes = S::LANES.min(row.len() - at);
+            let value = epilogue.value(s, r, at, lanes, load_lanes(s, &row[at..], lanes));
+            store_lanes(s, value, &mut row[at..], lanes);
+        }
+    }
+    epilogue.settle(s, out, 0..out.width);
 }
 
 /// Loads `lanes` elements from `x`, through a whole vector when they fill one.

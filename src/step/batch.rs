@@ -14,6 +14,7 @@
 
 use super::{Delta, Mlp, Trainer, Update, finite};
 use crate::activation::Activation;
+use crate::backend::Backend;
 use crate::error::StepError;
 use crate::kernels::{self, BLOCK, Band, Operands, Output, PANEL, Rows, RowsMut};
 use crate::layout::Layout;
@@ -51,7 +52,7 @@ const fn odd_lines(floats: usize) -> usize {
 
 impl Plan {
     /// `None` if a length overflows.
-    pub(super) const fn new(layout: &Layout<'_>, batch: usize, threads: usize) -> Option<Self> {
+    pub(super) const fn new(layout: &Layout<'_>, batch: usize, threads: usize, backend: Backend) -> Option<Self> {
         let layers = layout.layers();
         let (outputs, mut strides, mut widest, mut l) = (layout.outputs(), [0, 0], layout.inputs(), 0);
         while l < layers.len() {
@@ -63,9 +64,11 @@ impl Plan {
             l += 1;
         }
         let strides = [odd_lines(strides[0]), odd_lines(strides[1])];
-        // A packed panel, or a column of deltas.
+        // A packed panel, a column of deltas, or a band of the gradient.
         let panel = PANEL * if widest < BLOCK { widest } else { BLOCK };
-        let scratch = if batch > panel { batch } else { panel };
+        let mut scratch = if batch > panel { batch } else { panel };
+        let gradient = backend.scratch_len(widest);
+        scratch = if gradient > scratch { gradient } else { scratch };
         let mut len = LINE;
         let parts = [
             (strides[0], batch),
@@ -92,7 +95,7 @@ impl Plan {
 
     /// The plan of a step whose lengths have been checked.
     fn of(mlp: &Mlp<'_>, batch: usize) -> Self {
-        match Self::new(&mlp.layout, batch, mlp.threads) {
+        match Self::new(&mlp.layout, batch, mlp.threads, mlp.backend) {
             Some(plan) => plan,
             None => unreachable!("the caller has checked the workspace's length"),
         }
@@ -212,7 +215,7 @@ impl Context<'_> {
             } else {
                 (self.rows_mut(to, l), place.activation)
             };
-            kernels::forward(self.mlp.isa, x, weights, bias, activation, y, scratch);
+            kernels::forward(self.mlp.isa, self.mlp.backend, x, weights, bias, activation, y, scratch);
         }
     }
 
@@ -227,7 +230,16 @@ impl Context<'_> {
             let below = self.rows(banks.values[(l - 1) % 2], l - 1);
             let activation = layout.layers()[l - 1].activation();
             let to = self.rows_mut(to, l - 1);
-            kernels::delta(self.mlp.isa, delta, place.split(params).0, below, activation, to, scratch);
+            kernels::delta(
+                self.mlp.isa,
+                self.mlp.backend,
+                delta,
+                place.split(params).0,
+                below,
+                activation,
+                to,
+                scratch,
+            );
         }
         if let Some(to) = input_delta {
             let place = layout.place(0);
@@ -235,7 +247,16 @@ impl Context<'_> {
                 if last == 0 { Rows::dense(banks.output_delta, place.outputs) } else { self.rows(banks.deltas[0], 0) };
             let to = RowsMut::dense(to, place.inputs);
             let nothing = Rows::dense(&[], place.inputs);
-            kernels::delta(self.mlp.isa, delta, place.split(params).0, nothing, Activation::Linear, to, scratch);
+            kernels::delta(
+                self.mlp.isa,
+                self.mlp.backend,
+                delta,
+                place.split(params).0,
+                nothing,
+                Activation::Linear,
+                to,
+                scratch,
+            );
         }
     }
 
@@ -296,7 +317,7 @@ impl Context<'_> {
                 self.rows(operands.deltas[l % 2], l)
             };
             let band = Band { rows, params: own.params, state: own.state };
-            kernels::update(self.mlp.isa, Operands { x, delta }, rule, band, scratch);
+            kernels::update(self.mlp.isa, self.mlp.backend, Operands { x, delta }, rule, band, scratch);
         }
     }
 
@@ -631,7 +652,7 @@ fn predict_block(mlp: &Mlp<'_>, params: &[f32], x: &[f32], y: &mut [f32], worksp
         } else {
             RowsMut { data: to, stride, offset: 0, width: place.outputs }
         };
-        kernels::forward(mlp.isa, x, weights, bias, place.activation, to, scratch);
+        kernels::forward(mlp.isa, mlp.backend, x, weights, bias, place.activation, to, scratch);
     }
     if mlp.layout.output_activation() == Activation::Softmax {
         kernels::softmax(mlp.isa, y, mlp.layout.outputs());

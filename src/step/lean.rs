@@ -6,6 +6,7 @@
 
 use super::{Delta, Mlp, Trainer, Update};
 use crate::activation::Activation;
+use crate::backend::Backend;
 use crate::kernels::{self, Gradient, Neurons, Rows, RowsMut};
 use crate::layout::{Layout, Place};
 use crate::loss::Targets;
@@ -40,7 +41,16 @@ pub(super) fn forward<'w>(
         let (weights, bias) = place.split(params);
         let activation = if stop_short && place.index == last { Activation::Linear } else { place.activation };
         let y = RowsMut::dense(own, place.outputs);
-        kernels::forward(mlp.isa, Rows::dense(below, place.inputs), weights, bias, activation, y, &mut []);
+        kernels::forward(
+            mlp.isa,
+            Backend::OWN,
+            Rows::dense(below, place.inputs),
+            weights,
+            bias,
+            activation,
+            y,
+            &mut [],
+        );
         at += place.outputs;
     }
     let top = &mut workspace[at - mlp.layout.outputs()..at];
