@@ -81,9 +81,30 @@ pub(crate) fn delta(
     }
     #[cfg(not(feature = "alloc"))]
     let _ = backend;
-    // With one output W is its own transpose.
-    let right = if delta.width == 1 { Right::Plain(weights) } else { Right::Transposed(weights) };
-    dispatch!(isa, s => product(s, delta, right, out, scratch, &epilogue));
+    if delta.width == 1 {
+        return dispatch!(isa, s => outer(s, delta, weights, out, &epilogue));
+    }
+    dispatch!(isa, s => product(s, delta, Right::Transposed(weights), out, scratch, &epilogue));
+}
+
+/// A product of a single term: a column of deltas times a column of weights.
+#[inline(always)]
+fn outer<S: Simd>(s: S, delta: Rows<'_>, weights: &[f32], out: &mut RowsMut<'_>, epilogue: &Slope<'_>) {
+    let (whole, part) = S::chunks(weights);
+    let zero = s.splat(0.0);
+    for r in 0..out.count() {
+        let d = s.splat(delta.row(r)[0]);
+        let (to, to_part) = S::chunks_mut(out.row_mut(r));
+        for (v, (to, w)) in to.iter_mut().zip(whole).enumerate() {
+            let sum = s.mul_add(d, s.load(w), zero);
+            s.store(epilogue.value(s, r, v * S::LANES, S::LANES, sum), to);
+        }
+        if !part.is_empty() {
+            let sum = s.mul_add(d, s.load_part(part), zero);
+            s.store_part(epilogue.value(s, r, whole.len() * S::LANES, part.len(), sum), to_part);
+        }
+    }
+    epilogue.settle(s, out, 0..weights.len());
 }
 
 /// Multiplies by the slope of the activation whose values are `y`: that of ReLU

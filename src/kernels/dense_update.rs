@@ -290,17 +290,19 @@ impl<S: Simd> Sink<S> for Target<'_, '_> {
 
     #[inline(always)]
     fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &[f32], stride: usize) {
+        let start = (row - self.first_row) * self.outputs + column;
+        let Band { params, state, .. } = &mut *self.band;
         s.outline(
             #[inline(always)]
             |s| {
-                for (row, sums) in (row..).zip(sums.chunks_exact(stride)) {
-                    let start = (row - self.first_row) * self.outputs + column;
-                    for at in (0..columns).step_by(S::LANES) {
-                        let lanes = S::LANES.min(columns - at);
-                        let gradient = load_lanes(s, &sums[at..], lanes);
-                        self.take_flat(s, start + at, lanes, gradient);
-                    }
-                }
+                self.rule.known(
+                    #[inline(always)]
+                    |rule| {
+                        for (r, sums) in sums.chunks_exact(stride).enumerate() {
+                            update_span(s, &rule, params, state, start + r * self.outputs, &sums[..columns]);
+                        }
+                    },
+                );
             },
         );
     }
@@ -332,6 +334,26 @@ pub(super) fn update_lanes<S: Simd>(
     }
 }
 
+/// Applies the rule to the parameters from `at` on whose gradients these are.
+#[inline(always)]
+fn update_span<S: Simd>(
+    s: S,
+    rule: &Rule,
+    params: &mut [f32],
+    state: &mut [&mut [f32]; 2],
+    at: usize,
+    gradients: &[f32],
+) {
+    let (whole, part) = S::chunks(gradients);
+    for (v, gradient) in whole.iter().enumerate() {
+        update_lanes(s, rule, params, state, at + v * S::LANES, S::LANES, s.load(gradient));
+    }
+    if !part.is_empty() {
+        let at = at + whole.len() * S::LANES;
+        update_lanes(s, rule, params, state, at, part.len(), s.load_part(part));
+    }
+}
+
 /// Applies `rule` to all of `params` with a gradient that was stored before.
 pub(crate) fn apply(isa: Isa, rule: &Rule, gradient: &[f32], params: &mut [f32], state: [&mut [f32]; 2]) {
     dispatch!(isa, s => apply_in(s, rule, gradient, params, state));
@@ -339,9 +361,8 @@ pub(crate) fn apply(isa: Isa, rule: &Rule, gradient: &[f32], params: &mut [f32],
 
 #[inline(always)]
 fn apply_in<S: Simd>(s: S, rule: &Rule, gradient: &[f32], params: &mut [f32], mut state: [&mut [f32]; 2]) {
-    for at in (0..gradient.len()).step_by(S::LANES) {
-        let lanes = S::LANES.min(gradient.len() - at);
-        let g = load_lanes(s, &gradient[at..], lanes);
-        update_lanes(s, rule, params, &mut state, at, lanes, g);
-    }
+    rule.known(
+        #[inline(always)]
+        |rule| update_span(s, &rule, params, &mut state, 0, gradient),
+    );
 }
