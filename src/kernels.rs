@@ -16,7 +16,7 @@ mod reduce;
 pub use dense_delta::dense_delta;
 pub use dense_forward::{dense_forward, forward_scratch_len};
 pub use dense_update::dense_update;
-pub use map::{exp, ln, sigmoid, tanh};
+pub use map::{exp, ln, sigmoid, softplus_of_negative, tanh};
 pub use reduce::{dot, sum};
 
 #[cfg(feature = "alloc")]

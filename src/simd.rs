@@ -90,8 +90,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn from_bits(self, a: Self::Ints) -> Self::Vector;
     /// `x` in every lane.
     fn splat_int(self, x: i32) -> Self::Ints;
-    /// `a + b`, wrapping.
-    fn add_int(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// `a - b`, wrapping.
     fn sub_int(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// `a & b`.

@@ -138,7 +138,7 @@ fn binary_cross_entropy<S: Simd>(
     let p = math::sigmoid(s, z);
     let delta = s.mul(s.sub(p, t), scale);
     let linear = s.sub(s.max(s.splat(0.0), z), s.mul(z, t));
-    (p, delta, s.add(linear, math::softplus_tail(s, s.abs(z))))
+    (p, delta, s.add(linear, math::softplus_of_negative(s, z)))
 }
 
 /// Softmax, then delta `(p·T − t)·scale` with T = Σ t, and the term

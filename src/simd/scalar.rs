@@ -111,10 +111,6 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
         x
     }
     #[inline(always)]
-    fn add_int(self, a: i32, b: i32) -> i32 {
-        a.wrapping_add(b)
-    }
-    #[inline(always)]
     fn sub_int(self, a: i32, b: i32) -> i32 {
         a.wrapping_sub(b)
     }

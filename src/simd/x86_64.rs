@@ -115,7 +115,6 @@ token! {
     to_bits = |a: vector| -> ints { _mm256_castps_si256(a) }
     from_bits = |a: ints| -> vector { _mm256_castsi256_ps(a) }
     splat_int = |x: int| -> ints { _mm256_set1_epi32(x) }
-    add_int = |a: ints, b: ints| -> ints { _mm256_add_epi32(a, b) }
     sub_int = |a: ints, b: ints| -> ints { _mm256_sub_epi32(a, b) }
     and_int = |a: ints, b: ints| -> ints { _mm256_and_si256(a, b) }
     or_int = |a: ints, b: ints| -> ints { _mm256_or_si256(a, b) }
@@ -151,7 +150,6 @@ token! {
     to_bits = |a: vector| -> ints { _mm512_castps_si512(a) }
     from_bits = |a: ints| -> vector { _mm512_castsi512_ps(a) }
     splat_int = |x: int| -> ints { _mm512_set1_epi32(x) }
-    add_int = |a: ints, b: ints| -> ints { _mm512_add_epi32(a, b) }
     sub_int = |a: ints, b: ints| -> ints { _mm512_sub_epi32(a, b) }
     and_int = |a: ints, b: ints| -> ints { _mm512_and_si512(a, b) }
     or_int = |a: ints, b: ints| -> ints { _mm512_or_si512(a, b) }
