@@ -106,7 +106,7 @@ impl<'a> Mlp<'a> {
     pub const fn workspace_len(&self, batch: usize) -> Result<usize, LayoutError> {
         match self.schedule {
             Schedule::Lean => Ok(self.layout.lean_workspace_len()),
-            Schedule::Batch => match Plan::new(&self.layout, batch, self.threads, self.backend) {
+            Schedule::Batch => match self.plan(batch) {
                 Some(plan) => Ok(plan.workspace_len),
                 None => Err(LayoutError::TooLarge),
             },
@@ -187,14 +187,14 @@ impl<'a> Mlp<'a> {
         x: &'p [f32],
         workspace: &'p mut [f32],
     ) -> Result<Pass<'a, 'p>, StepError> {
-        let batch = self.check_step(params.len(), x, workspace.len())?;
-        match self.schedule {
-            Schedule::Batch => batch::forward(self, params, x, workspace),
-            Schedule::Lean => {
+        let plan = self.check_step(params.len(), x, workspace.len())?;
+        match plan {
+            Some(plan) => batch::forward(self, plan, params, x, workspace),
+            None => {
                 lean::forward(self, params, x, workspace, false);
             }
         }
-        Ok(Pass { mlp: *self, x, batch, workspace })
+        Ok(Pass { mlp: *self, plan, x, workspace })
     }
 
     /// Checks parameters and inputs; returns the number of samples.
@@ -203,15 +203,24 @@ impl<'a> Mlp<'a> {
         kernels::batch_of(x, self.layout.inputs())
     }
 
-    /// Checks what a step is given; returns the number of samples.
-    fn check_step(&self, params: usize, x: &[f32], workspace: usize) -> Result<usize, StepError> {
+    /// Checks what a step is given; returns the plan of the batch schedule.
+    fn check_step(&self, params: usize, x: &[f32], workspace: usize) -> Result<Option<Plan>, StepError> {
         let batch = self.check(params, x)?;
-        if self.schedule == Schedule::Lean && batch != 1 {
-            return Err(StepError::LeanBatch { found: batch });
-        }
-        let needed = self.workspace_len(batch).or(Err(StepError::TooLarge))?;
+        let (needed, plan) = match self.schedule {
+            Schedule::Lean if batch != 1 => return Err(StepError::LeanBatch { found: batch }),
+            Schedule::Lean => (self.layout.lean_workspace_len(), None),
+            Schedule::Batch => {
+                let plan = self.plan(batch).ok_or(StepError::TooLarge)?;
+                (plan.workspace_len, Some(plan))
+            }
+        };
         StepError::check_at_least(Buffer::Workspace, needed, workspace)?;
-        Ok(batch)
+        Ok(plan)
+    }
+
+    /// `None` if a length overflows.
+    const fn plan(&self, batch: usize) -> Option<Plan> {
+        Plan::new(&self.layout, batch, self.threads, self.backend)
     }
 
     /// In how many pieces a step over `batch` samples is run.
@@ -235,17 +244,18 @@ pub enum Delta<'a> {
 #[derive(Debug)]
 pub struct Pass<'a, 'p> {
     mlp: Mlp<'a>,
+    /// `None` in the lean schedule.
+    plan: Option<Plan>,
     x: &'p [f32],
-    batch: usize,
     workspace: &'p mut [f32],
 }
 
 impl Pass<'_, '_> {
     /// The network's outputs, `[batch × outputs]`.
     pub fn outputs(&self) -> &[f32] {
-        match self.mlp.schedule {
-            Schedule::Batch => batch::outputs(&self.mlp, self.batch, self.workspace),
-            Schedule::Lean => lean::outputs(&self.mlp, self.workspace),
+        match &self.plan {
+            Some(plan) => plan.outputs(self.workspace),
+            None => lean::outputs(&self.mlp, self.workspace),
         }
     }
 
@@ -300,7 +310,8 @@ impl Pass<'_, '_> {
 
     fn check_deltas(&self, delta: Delta<'_>, input_delta: &Option<&mut [f32]>) -> Result<(), StepError> {
         let (Delta::Outputs(given) | Delta::PreActivations(given)) = delta;
-        StepError::check(Buffer::OutputDelta, self.batch * self.mlp.layout.outputs(), given.len())?;
+        let batch = self.plan.map_or(1, |plan| plan.batch);
+        StepError::check(Buffer::OutputDelta, batch * self.mlp.layout.outputs(), given.len())?;
         match input_delta {
             Some(below) => StepError::check(Buffer::InputDelta, self.x.len(), below.len()),
             None => Ok(()),
@@ -308,9 +319,9 @@ impl Pass<'_, '_> {
     }
 
     fn run(self, delta: Delta<'_>, target: Update<'_>, input_delta: Option<&mut [f32]>) {
-        match self.mlp.schedule {
-            Schedule::Batch => batch::backward(&self.mlp, self.x, delta, target, self.workspace, input_delta),
-            Schedule::Lean => {
+        match self.plan {
+            Some(plan) => batch::backward(&self.mlp, plan, self.x, delta, target, self.workspace, input_delta),
+            None => {
                 lean::set_delta(&self.mlp, delta, self.workspace);
                 lean::backward(&self.mlp, self.x, target, self.workspace, input_delta);
             }
@@ -425,10 +436,11 @@ impl<'a> Trainer<'a> {
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
         let layout = &self.mlp.layout;
-        self.check(params.len(), x, targets, workspace.len())?;
+        let plan = self.check(params.len(), x, targets, workspace.len())?;
         StepError::check(Buffer::OptimizerState, layout.optimizer_len(&self.optimizer), state.len())?;
         let rule = &self.optimizer.rule(step);
         self.run(
+            plan,
             x,
             targets,
             Update::Apply { rule, params, state: kernels::split_state(state, rule.states()) },
@@ -449,9 +461,9 @@ impl<'a> Trainer<'a> {
         gradient: &mut [f32],
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
-        self.check(params.len(), x, targets, workspace.len())?;
+        let plan = self.check(params.len(), x, targets, workspace.len())?;
         StepError::check(Buffer::Gradient, self.mlp.layout.trainable_len(), gradient.len())?;
-        self.run(x, targets, Update::Store { params, gradient }, workspace)
+        self.run(plan, x, targets, Update::Store { params, gradient }, workspace)
     }
 
     /// Updates the parameters with a gradient: after [`gradient`](Self::gradient),
@@ -481,10 +493,10 @@ impl<'a> Trainer<'a> {
         params: &[f32],
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
-        let batch = self.check(params.len(), x, targets, workspace.len())?;
-        let loss = match self.mlp.schedule {
-            Schedule::Batch => batch::loss(self, batch, x, targets, params, workspace),
-            Schedule::Lean => lean::loss(self, x, targets, params, workspace),
+        let plan = self.check(params.len(), x, targets, workspace.len())?;
+        let loss = match plan {
+            Some(plan) => batch::loss(self, plan, x, targets, params, workspace),
+            None => lean::loss(self, x, targets, params, workspace),
         };
         finite(loss)
     }
@@ -494,28 +506,34 @@ impl<'a> Trainer<'a> {
     /// in the lean schedule, where deltas have replaced them.
     #[cfg(feature = "alloc")]
     pub(crate) fn outputs_in<'w>(&self, batch: usize, workspace: &'w [f32]) -> Option<&'w [f32]> {
-        match self.mlp.schedule {
-            Schedule::Batch => Some(batch::outputs(&self.mlp, batch, workspace)),
-            Schedule::Lean => None,
-        }
+        let plan = if self.mlp.schedule == Schedule::Batch { self.mlp.plan(batch) } else { None };
+        plan.map(|plan| plan.outputs(workspace))
     }
 
-    fn check(&self, params: usize, x: &[f32], targets: Targets<'_>, workspace: usize) -> Result<usize, StepError> {
-        let batch = self.mlp.check_step(params, x, workspace)?;
+    fn check(
+        &self,
+        params: usize,
+        x: &[f32],
+        targets: Targets<'_>,
+        workspace: usize,
+    ) -> Result<Option<Plan>, StepError> {
+        let plan = self.mlp.check_step(params, x, workspace)?;
+        let batch = plan.map_or(1, |plan| plan.batch);
         self.loss.check_targets(targets, batch, self.mlp.layout.outputs())?;
-        Ok(batch)
+        Ok(plan)
     }
 
     fn run(
         &self,
+        plan: Option<Plan>,
         x: &[f32],
         targets: Targets<'_>,
         target: Update<'_>,
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
-        match self.mlp.schedule {
-            Schedule::Batch => batch::run(self, x, targets, target, workspace),
-            Schedule::Lean => {
+        match plan {
+            Some(plan) => batch::run(self, plan, x, targets, target, workspace),
+            None => {
                 let loss = finite(lean::loss(self, x, targets, target.params(), workspace))?;
                 lean::backward(&self.mlp, x, target, workspace, None);
                 Ok(loss)

@@ -246,20 +246,24 @@ fn narrow_tile<S: Simd, const MR: usize>(
         let terms = weights.len() / n;
         let x: [&[f32]; MR] = core::array::from_fn(|r| &x.row(row + r)[from..from + terms]);
         let mut chains = [[s.splat(0.0); MR]; 4];
-        let mut fours = weights.chunks_exact(4 * n);
-        for (k, w) in (0..).step_by(4).zip(&mut fours) {
-            for (c, chain) in chains.iter_mut().enumerate() {
-                let w = load_lanes(s, &w[c * n + column..], lanes);
-                for r in 0..MR {
-                    chain[r] = s.mul_add(s.splat(x[r][k + c]), w, chain[r]);
+        // Indices the compiler can see, or the chains would live in memory.
+        let fours = weights.chunks_exact(4 * n);
+        let rest = fours.remainder();
+        for (k, w) in (0..).step_by(4).zip(fours) {
+            let w: [S::Vector; 4] = core::array::from_fn(|c| load_lanes(s, &w[c * n + column..], lanes));
+            for r in 0..MR {
+                let x = &x[r][k..k + 4];
+                for c in 0..4 {
+                    chains[c][r] = s.mul_add(s.splat(x[c]), w[c], chains[c][r]);
                 }
             }
         }
-        let rest = fours.remainder().chunks_exact(n);
-        for ((k, w), chain) in (terms / 4 * 4..).zip(rest).zip(&mut chains) {
-            let w = load_lanes(s, &w[column..], lanes);
-            for r in 0..MR {
-                chain[r] = s.mul_add(s.splat(x[r][k]), w, chain[r]);
+        for c in 0..3 {
+            if c < terms % 4 {
+                let w = load_lanes(s, &rest[c * n + column..], lanes);
+                for r in 0..MR {
+                    chains[c][r] = s.mul_add(s.splat(x[r][terms / 4 * 4 + c]), w, chains[c][r]);
+                }
             }
         }
         for r in 0..MR {

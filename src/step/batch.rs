@@ -30,7 +30,7 @@ const PREDICT_ROWS: usize = 128;
 /// Where everything lies in the workspace of a step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
-    batch: usize,
+    pub(super) batch: usize,
     outputs: usize,
     /// Floats from one sample to the next in each bank.
     strides: [usize; 2],
@@ -93,14 +93,6 @@ impl Plan {
         Some(Self { batch, outputs, strides, scratch: scratch.next_multiple_of(LINE), workspace_len: len })
     }
 
-    /// The plan of a step whose lengths have been checked.
-    fn of(mlp: &Mlp<'_>, batch: usize) -> Self {
-        match Self::new(&mlp.layout, batch, mlp.threads, mlp.backend) {
-            Some(plan) => plan,
-            None => unreachable!("the caller has checked the workspace's length"),
-        }
-    }
-
     /// Cuts the workspace into its parts.
     fn split<'w>(&self, workspace: &'w mut [f32]) -> (Banks<'w>, &'w mut [f32]) {
         let start = padding(workspace);
@@ -121,10 +113,22 @@ impl Plan {
         (banks, rest)
     }
 
-    /// Where the outputs lie.
-    fn outputs<'w>(&self, workspace: &'w [f32]) -> &'w [f32] {
-        let [even, odd] = self.strides.map(|stride| (stride * self.batch).next_multiple_of(LINE));
-        &workspace[padding(workspace) + 2 * (even + odd)..][..self.outputs * self.batch]
+    /// The outputs that a pass has left in the workspace.
+    pub(super) fn outputs<'w>(&self, workspace: &'w [f32]) -> &'w [f32] {
+        self.output_bank(workspace, 0)
+    }
+
+    /// The addends of the loss.
+    fn terms<'w>(&self, workspace: &'w [f32]) -> &'w [f32] {
+        self.output_bank(workspace, 2)
+    }
+
+    /// Of the banks as wide as the outputs (values, deltas, addends), one.
+    fn output_bank<'w>(&self, workspace: &'w [f32], index: usize) -> &'w [f32] {
+        let len = |width: usize| (width * self.batch).next_multiple_of(LINE);
+        let [even, odd] = self.strides.map(len);
+        let start = padding(workspace) + 2 * (even + odd) + index * len(self.outputs);
+        &workspace[start..][..self.outputs * self.batch]
     }
 }
 
@@ -448,59 +452,56 @@ fn loss_of(context: &Context<'_>, params: &[f32], share: &mut Share<'_>) {
 /// A whole training step, or its gradient; returns the loss.
 pub(super) fn run(
     trainer: &Trainer<'_>,
+    plan: Plan,
     x: &[f32],
     targets: Targets<'_>,
     target: Update<'_>,
     workspace: &mut [f32],
 ) -> Result<f32, StepError> {
-    let batch = x.len() / trainer.mlp.layout.inputs();
-    let pieces = trainer.mlp.pieces(batch);
-    let loss = phase_one_with_loss(trainer, batch, x, targets, target.params(), workspace, &loss_and_deltas);
+    let loss = phase_one_with_loss(trainer, plan, x, targets, target.params(), workspace, &loss_and_deltas);
     let loss = finite(loss)?;
-    phase_two(&trainer.mlp, batch, x, target, workspace, pieces);
+    phase_two(&trainer.mlp, plan, x, target, workspace);
     Ok(loss)
 }
 
 /// The loss alone.
 pub(super) fn loss(
     trainer: &Trainer<'_>,
-    batch: usize,
+    plan: Plan,
     x: &[f32],
     targets: Targets<'_>,
     params: &[f32],
     workspace: &mut [f32],
 ) -> f32 {
-    phase_one_with_loss(trainer, batch, x, targets, params, workspace, &|context, params, mut share| {
+    phase_one_with_loss(trainer, plan, x, targets, params, workspace, &|context, params, mut share| {
         loss_of(context, params, &mut share);
     })
 }
 
 fn phase_one_with_loss(
     trainer: &Trainer<'_>,
-    batch: usize,
+    plan: Plan,
     x: &[f32],
     targets: Targets<'_>,
     params: &[f32],
     workspace: &mut [f32],
     work: &(impl Fn(&Context<'_>, &[f32], Share<'_>) + Sync),
 ) -> f32 {
-    let mlp = &trainer.mlp;
-    let (plan, outputs) = (Plan::of(mlp, batch), mlp.layout.outputs());
+    let (mlp, batch, outputs) = (&trainer.mlp, plan.batch, plan.outputs);
     let activation = mlp.layout.output_activation();
     let from_logits = trainer.loss.is_fused() || !activation.is_elementwise();
     let context = Context { mlp, plan, top: if from_logits { Activation::Linear } else { activation } };
     let (banks, scratch) = plan.split(workspace);
     let loss = Some((trainer, targets, trainer.loss.delta_scale(batch, outputs)));
     context.phase_one(params, Share { x, loss, input_delta: None, banks, scratch }, mlp.pieces(batch), work);
-    let (banks, _) = plan.split(workspace);
-    let terms = &banks.terms[..batch * trainer.loss.terms_per_sample(outputs)];
+    let terms = &plan.terms(workspace)[..batch * trainer.loss.terms_per_sample(outputs)];
     kernels::sum(mlp.isa, terms) / trainer.loss.divisor(batch, outputs)
 }
 
 /// Updates or writes down all gradients, from the values and deltas in the workspace.
-fn phase_two(mlp: &Mlp<'_>, batch: usize, x: &[f32], target: Update<'_>, workspace: &mut [f32], pieces: usize) {
-    let plan = Plan::of(mlp, batch);
+fn phase_two(mlp: &Mlp<'_>, plan: Plan, x: &[f32], target: Update<'_>, workspace: &mut [f32]) {
     let context = Context { mlp, plan, top: mlp.layout.output_activation() };
+    let pieces = mlp.pieces(plan.batch);
     let (banks, scratch) = plan.split(workspace);
     let operands = OperandBanks {
         x,
@@ -521,14 +522,12 @@ fn phase_two(mlp: &Mlp<'_>, batch: usize, x: &[f32], target: Update<'_>, workspa
 }
 
 /// A forward pass that keeps everything.
-pub(super) fn forward(mlp: &Mlp<'_>, params: &[f32], x: &[f32], workspace: &mut [f32]) {
-    let batch = x.len() / mlp.layout.inputs();
-    let plan = Plan::of(mlp, batch);
+pub(super) fn forward(mlp: &Mlp<'_>, plan: Plan, params: &[f32], x: &[f32], workspace: &mut [f32]) {
     let activation = mlp.layout.output_activation();
     let context = Context { mlp, plan, top: activation };
     let (banks, scratch) = plan.split(workspace);
     let share = Share { x, loss: None, input_delta: None, banks, scratch };
-    context.phase_one(params, share, mlp.pieces(batch), &|context: &Context<'_>, params, mut share| {
+    context.phase_one(params, share, mlp.pieces(plan.batch), &|context: &Context<'_>, params, mut share| {
         loss_of(context, params, &mut share);
         if activation == Activation::Softmax {
             kernels::softmax(context.mlp.isa, share.banks.outputs, context.plan.outputs);
@@ -536,23 +535,16 @@ pub(super) fn forward(mlp: &Mlp<'_>, params: &[f32], x: &[f32], workspace: &mut 
     });
 }
 
-/// The outputs that a pass over `batch` samples has left.
-pub(super) fn outputs<'w>(mlp: &Mlp<'_>, batch: usize, workspace: &'w [f32]) -> &'w [f32] {
-    Plan::of(mlp, batch).outputs(workspace)
-}
-
 /// Backward from a delta of the caller's, after [`forward`].
 pub(super) fn backward(
     mlp: &Mlp<'_>,
+    plan: Plan,
     x: &[f32],
     delta: Delta<'_>,
     target: Update<'_>,
     workspace: &mut [f32],
     input_delta: Option<&mut [f32]>,
 ) {
-    let batch = x.len() / mlp.layout.inputs();
-    let pieces = mlp.pieces(batch);
-    let plan = Plan::of(mlp, batch);
     let activation = mlp.layout.output_activation();
     let context = Context { mlp, plan, top: activation };
     let (banks, scratch) = plan.split(workspace);
@@ -562,10 +554,10 @@ pub(super) fn backward(
         kernels::slope(mlp.isa, activation, banks.output_delta, banks.outputs, plan.outputs);
     }
     let share = Share { x, loss: None, input_delta, banks, scratch };
-    context.phase_one(target.params(), share, pieces, &|context: &Context<'_>, params, mut share| {
+    context.phase_one(target.params(), share, mlp.pieces(plan.batch), &|context: &Context<'_>, params, mut share| {
         context.deltas(params, &mut share.banks, share.input_delta, share.scratch);
     });
-    phase_two(mlp, batch, x, target, workspace, pieces);
+    phase_two(mlp, plan, x, target, workspace);
 }
 
 /// Floats of workspace for [`predict`]; `None` if that overflows.
