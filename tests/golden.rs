@@ -4,10 +4,13 @@
 //! A run of ours may be at most [`BAR`] times as far from the framework's float64 run as the framework's own
 //! float32 run is: in losses (the largest difference) and in final parameters (the Euclidean norm).
 //!
-//! How far the framework's float32 is from its float64 is the median of 5 runs that differ only in the
-//! order of rows within each batch (`f32_*_distance_of_5`). A single run's distance is one draw of an accumulated rounding error, and its largest
-//! difference of losses is a maximum over few roundings: a lucky one would ask for luck of ours, an unlucky one would excuse
-//! errors. The single run's ratio stands beside it in the table (`--nocapture`).
+//! How far that float32 run is, is the median of five that differ only in the order of rows within each batch
+//! (`f32_*_distance_of_5`). A single run is one draw: its largest difference of losses, a matter of few roundings, lies
+//! between 0.48 and 2.1 of the median (that of final parameters between 0.89 and 1.28), so it would now ask
+//! for luck and now excuse errors. Ours beside the single run stands in the table (`--nocapture`).
+//!
+//! Keras's float32 Adam is 13 to 50 times as far from float64 as PyTorch's, since it computes 1 − β₂ᵗ in float32: a
+//! bar that proves little. So both frameworks' runs of a case are held to the closer of the two.
 
 use microprop::{Activation, Adam, EpsilonPlacement, Isa, Layer, Layout, Loss, Mlp, Optimizer, Sgd, Targets, Trainer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,11 +89,14 @@ impl Golden {
     }
 
     fn optimizer(&self) -> Optimizer {
-        let settings: Vec<f32> = self.numbers("optimizer", 1);
-        let placement = match self.framework() {
+        self.optimizer_with(match self.framework() {
             "torch" => EpsilonPlacement::Corrected,
             _ => EpsilonPlacement::Uncorrected,
-        };
+        })
+    }
+
+    fn optimizer_with(&self, placement: EpsilonPlacement) -> Optimizer {
+        let settings: Vec<f32> = self.numbers("optimizer", 1);
         match (self.words("optimizer")[0].as_str(), settings.as_slice()) {
             ("sgd", &[rate]) => Sgd::new(rate).into(),
             ("momentum", &[rate, mu]) => Sgd::new(rate).momentum(mu).into(),
@@ -106,12 +112,32 @@ impl Golden {
         &self.words("framework")[0]
     }
 
+    /// How far the framework's float32 is from its float64, in losses and in final parameters:
+    /// the median of five runs with `suffix` `_of_5`, else a single one.
+    fn float32_distances(&self, suffix: &str) -> [f64; 2] {
+        let of = |key: &str| -> Vec<f64> { self.numbers(&format!("f32_{key}_distance{suffix}"), 0) };
+        [of("loss")[0], of("final")[1]]
+    }
+
+    /// Which of the networks, trained by which optimizer.
+    fn case(&self) -> &str {
+        self.name.split_once('_').unwrap().1
+    }
+
+    /// How far we may be from the float64 run.
+    fn bar(&self, all: &[Self]) -> [f64; 2] {
+        let same = all.iter().filter(|other| other.case() == self.case());
+        same.map(|other| other.float32_distances("_of_5").map(|distance| BAR * distance))
+            .reduce(|[a, b], [c, d]| [a.min(c), b.min(d)])
+            .unwrap()
+    }
+
     /// How far our run on `isa` is from the float64 one: in losses, and in final parameters.
-    fn distances(&self, isa: Isa) -> [f64; 2] {
+    fn distances(&self, optimizer: Optimizer, isa: Isa) -> [f64; 2] {
         let (batch, batches): (usize, usize) = (self.number("batch"), self.number("batches"));
         let layers = self.layers();
         let layout = Layout::new(self.number("inputs"), &layers).unwrap();
-        let trainer = Trainer::new(Mlp::new(layout, isa), self.loss(), self.optimizer()).unwrap();
+        let trainer = Trainer::new(Mlp::new(layout, isa), self.loss(), optimizer).unwrap();
         let x: Vec<f32> = self.numbers("x", 0);
         assert_eq!(x.len(), batches * batch * layout.inputs());
         let classes: Vec<u32> = if self.words("loss")[0] == "ce_class" { self.numbers("t", 0) } else { Vec::new() };
@@ -174,28 +200,44 @@ fn our_runs_are_as_close_as_the_frameworks() {
     println!("{:28} {:16} {:>31} {:>31}", "", "", "losses", "final parameters");
     let header = format!("{:>9} {:>10} {:>10}", "ours", "/median", "/single");
     println!("{:28} {:16} {header} {header}", "run", "isa");
+    let all = Golden::all();
     let mut failures = Vec::new();
-    let mut worst = [0.0_f64; 2];
-    for golden in Golden::all() {
-        let distances = |suffix: &str| -> [f64; 2] {
-            let of = |key: &str| -> Vec<f64> { golden.numbers(&format!("f32_{key}_distance{suffix}"), 0) };
-            [of("loss")[0], of("final")[1]]
-        };
-        let (median, single) = (distances("_of_5"), distances(""));
+    let mut worst = 0.0_f64;
+    for golden in &all {
+        let (median, single) = (golden.float32_distances("_of_5"), golden.float32_distances(""));
+        let bar = golden.bar(&all);
         for isa in Isa::available() {
-            let ours = golden.distances(isa);
+            let ours = golden.distances(golden.optimizer(), isa);
             let mut row = format!("{:28} {:16}", golden.name, isa.name());
             for i in 0..2 {
-                let ratio = ours[i] / median[i];
-                row += &format!(" {:9.2e} {ratio:10.2} {:10.2}", ours[i], ours[i] / single[i]);
-                worst[i] = worst[i].max(ratio);
+                row += &format!(" {:9.2e} {:10.2} {:10.2}", ours[i], ours[i] / median[i], ours[i] / single[i]);
+                worst = worst.max(BAR * ours[i] / bar[i]);
             }
             println!("{row}");
-            if !ours.iter().zip(median).all(|(&ours, median)| ours <= BAR * median) {
+            if !within(ours, bar) {
                 failures.push(row);
             }
         }
     }
-    println!("worst ratio: losses {:.2}, final parameters {:.2}", worst[0], worst[1]);
-    assert!(failures.is_empty(), "farther than {BAR} times the framework's own float32:\n{}", failures.join("\n"));
+    println!("worst ratio to the closer framework: {worst:.2} of {BAR}");
+    assert!(failures.is_empty(), "farther than {BAR} times the frameworks' own float32:\n{}", failures.join("\n"));
+}
+
+fn within(distances: [f64; 2], bar: [f64; 2]) -> bool {
+    distances.iter().zip(bar).all(|(&distance, bar)| distance <= bar)
+}
+
+/// The bar is low enough to tell where Adam's ε stands, though it is no more than 1e−7.
+#[test]
+fn other_placement_of_epsilon_is_caught() {
+    let all = Golden::all();
+    for golden in all.iter().filter(|golden| golden.words("optimizer")[0] == "adam") {
+        let other = match golden.framework() {
+            "torch" => EpsilonPlacement::Uncorrected,
+            _ => EpsilonPlacement::Corrected,
+        };
+        let distances = golden.distances(golden.optimizer_with(other), Isa::SCALAR);
+        println!("{:28} {:.1} times the bar", golden.name, distances[1] / golden.bar(&all)[1]);
+        assert!(!within(distances, golden.bar(&all)), "{}: the placement makes no difference", golden.name);
+    }
 }
