@@ -7,7 +7,7 @@ use core::arch::x86_64::*;
 /// The features tested and the features enabled come from the same list.
 macro_rules! token {
     ($(#[$doc:meta])* $name:ident { lanes: $lanes:literal, tile_rows: $rows:literal, vector: $v:ty, ints: $i:ty, mask: $m:ty,
-      detect: [$($feature:tt),+], enable: $enable:literal }
+      features: [$($feature:tt),+] }
      $($method:ident = |$($arg:ident: $kind:ident),*| -> $ret:ident $body:block)*) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ macro_rules! token {
             /// Runs `f`, compiled for this instruction set.
             #[inline(always)]
             pub(crate) fn run<R>(self, f: impl FnOnce(Self) -> R) -> R {
-                #[target_feature(enable = $enable)]
+                #[target_feature($(enable = $feature),+)]
                 #[inline]
                 fn entry<T, R>(token: T, f: impl FnOnce(T) -> R) -> R {
                     f(token)
@@ -48,7 +48,7 @@ macro_rules! token {
 
             #[inline(always)]
             fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R {
-                #[target_feature(enable = $enable)]
+                #[target_feature($(enable = $feature),+)]
                 #[inline(never)]
                 fn entry<T, R>(token: T, f: impl FnOnce(T) -> R) -> R {
                     f(token)
@@ -67,8 +67,10 @@ macro_rules! token {
             $(
                 #[inline(always)]
                 fn $method(self, $($arg: token!(@kind $kind)),*) -> token!(@kind $ret) {
-                    // SAFETY: `self` exists, so `new` found the features; a pointer comes
-                    // from a reference to as many elements as the instruction touches.
+                    // SAFETY: `self` exists, so `new` found the features. A pointer comes from
+                    // an array of LANES elements, or from a slice under a mask of as many
+                    // lanes as it has (`first_lanes` and `first_bits` check that it has no
+                    // more than LANES); lanes that are masked out are not touched.
                     unsafe { $body }
                 }
             )*
@@ -93,7 +95,7 @@ macro_rules! token {
 token! {
     /// AVX2 and FMA: eight lanes.
     Avx2 { lanes: 8, tile_rows: 6, vector: __m256, ints: __m256i, mask: __m256,
-           detect: ["avx2", "fma"], enable: "avx2,fma" }
+           features: ["avx2", "fma"] }
     splat = |x: float| -> vector { _mm256_set1_ps(x) }
     load = |x: array| -> vector { _mm256_loadu_ps(x.as_ptr()) }
     store = |v: vector, to: array_mut| -> unit { _mm256_storeu_ps(to.as_mut_ptr(), v) }
@@ -126,7 +128,7 @@ token! {
 token! {
     /// AVX-512F: sixteen lanes.
     Avx512 { lanes: 16, tile_rows: 8, vector: __m512, ints: __m512i, mask: __mmask16,
-             detect: ["avx512f", "avx2", "fma"], enable: "avx512f,avx2,fma" }
+             features: ["avx512f", "avx2", "fma"] }
     splat = |x: float| -> vector { _mm512_set1_ps(x) }
     load = |x: array| -> vector { _mm512_loadu_ps(x.as_ptr()) }
     store = |v: vector, to: array_mut| -> unit { _mm512_storeu_ps(to.as_mut_ptr(), v) }
@@ -174,12 +176,15 @@ impl<const FUSED: bool> Avx512<FUSED> {
     }
 }
 
-/// A mask of the first `n` lanes; all of them from 8 on is a caller's mistake.
+/// A mask of the first `n` lanes, at most 8.
+///
+/// # Safety
+/// The CPU has AVX.
 #[inline(always)]
-fn first_lanes(n: usize) -> __m256i {
+unsafe fn first_lanes(n: usize) -> __m256i {
     const ROW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
     assert!(n <= 8, "a part has at most as many elements as the vector has lanes");
-    // SAFETY: 8 - n ..= 16 - n lies in ROW; the load is only reached under a token for AVX2.
+    // SAFETY: the caller has AVX; `n <= 8` was checked, so 8 - n .. 16 - n lies in ROW.
     unsafe { _mm256_loadu_si256(ROW.as_ptr().add(8 - n).cast()) }
 }
 
