@@ -44,7 +44,7 @@ impl Rng {
             let counter = [n as u32, (n >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32];
             self.block = philox(counter, self.key);
         }
-        self.position += 1;
+        self.position = self.position.wrapping_add(1);
         self.block[word]
     }
 
@@ -122,6 +122,13 @@ mod tests {
         assert!(counts.iter().all(|&c| c.abs_diff(10_000) < 1000), "{counts:?}");
         assert_eq!(rng.below(0), 0);
         assert_eq!(rng.below(1), 0);
+    }
+
+    #[test]
+    fn after_the_last_number_comes_the_first() {
+        let mut rng = Rng { position: u64::MAX, ..Rng::new(5) };
+        rng.next_u32();
+        assert_eq!(rng.next_u32(), Rng::new(5).next_u32());
     }
 
     #[test]
