@@ -232,8 +232,8 @@ macro_rules! layout {
                     $(.with_init($crate::Initializer::$init))?
             ),+];
             match $crate::Layout::new($inputs, LAYERS) {
-                Ok(layout) => layout,
-                Err(error) => panic!("{}", error.message()),
+                ::core::result::Result::Ok(layout) => layout,
+                ::core::result::Result::Err(error) => ::core::panic!("{}", error.message()),
             }
         }
     };
