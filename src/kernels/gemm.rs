@@ -466,7 +466,8 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
     let mut total = [[s.splat(0.0); NV]; MR];
     let (from, b_from) = (a.offset + row, b.offset + column);
     let columns = if PART { columns } else { NV * S::LANES };
-    let blocks = a.data.chunks(BLOCK * a.stride).zip(b.data.chunks(BLOCK * b.stride));
+    // Where 256 strides overflow (on 32 bits), all rows lie in the first block.
+    let blocks = a.data.chunks(BLOCK.saturating_mul(a.stride)).zip(b.data.chunks(BLOCK.saturating_mul(b.stride)));
     for (index, (a_block, b_block)) in blocks.enumerate() {
         let mut acc = [[s.splat(0.0); NV]; MR];
         for (a, b) in a_block.chunks_exact(a.stride).zip(b_block.chunks_exact(b.stride)) {

@@ -66,9 +66,10 @@ impl Plan {
         let strides = [odd_lines(strides[0]), odd_lines(strides[1])];
         // A packed panel, a column of deltas, or a band of the gradient.
         let panel = PANEL * if widest < BLOCK { widest } else { BLOCK };
-        let mut scratch = if batch > panel { batch } else { panel };
+        let scratch = if batch > panel { batch } else { panel };
         let gradient = backend.scratch_len(widest);
-        scratch = if gradient > scratch { gradient } else { scratch };
+        let scratch = if gradient > scratch { gradient } else { scratch };
+        let Some(scratch) = scratch.checked_next_multiple_of(LINE) else { return None };
         let mut len = LINE;
         let parts = [
             (strides[0], batch),
@@ -78,7 +79,7 @@ impl Plan {
             (outputs, batch),
             (outputs, batch),
             (outputs, batch),
-            (scratch.next_multiple_of(LINE), threads),
+            (scratch, threads),
         ];
         let mut i = 0;
         while i < parts.len() {
@@ -90,7 +91,7 @@ impl Plan {
         if len > isize::MAX as usize / 4 {
             return None;
         }
-        Some(Self { batch, outputs, strides, scratch: scratch.next_multiple_of(LINE), workspace_len: len })
+        Some(Self { batch, outputs, strides, scratch, workspace_len: len })
     }
 
     /// Cuts the workspace into its parts.
@@ -172,6 +173,12 @@ impl<'w> Banks<'w> {
             },
         )
     }
+}
+
+/// How many of `rows` samples go to the first `first` of `pieces` pieces: at least one.
+fn part(rows: usize, first: usize, pieces: usize) -> usize {
+    // In 64 bits: the product of two lengths overflows 32.
+    ((rows as u64 * first as u64 / pieces as u64) as usize).max(1)
 }
 
 /// A bank to read from and the other one to write to, for what goes from bank `from` to the next.
@@ -338,7 +345,7 @@ impl Context<'_> {
             return work(self, params, share);
         }
         let first = pieces / 2;
-        let (left, right) = share.split_at((rows * first / pieces).max(1), self, first);
+        let (left, right) = share.split_at(part(rows, first, pieces), self, first);
         join(|| self.phase_one(params, left, first, work), || self.phase_one(params, right, pieces - first, work));
     }
 }
@@ -608,7 +615,7 @@ fn predict_pieces(
     let batch = x.len() / inputs;
     if pieces > 1 && batch > 1 {
         let first = pieces / 2;
-        let rows = (batch * first / pieces).max(1);
+        let rows = part(batch, first, pieces);
         let (x, other_x) = x.split_at(rows * inputs);
         let (y, other_y) = y.split_at_mut(rows * outputs);
         let (own, others) = workspace.split_at_mut(first * share);
@@ -617,7 +624,8 @@ fn predict_pieces(
             || predict_pieces(mlp, params, other_x, other_y, others, share, pieces - first),
         );
     }
-    for (x, y) in x.chunks(PREDICT_ROWS * inputs).zip(y.chunks_mut(PREDICT_ROWS * outputs)) {
+    let (x, y) = (x.chunks(PREDICT_ROWS.saturating_mul(inputs)), y.chunks_mut(PREDICT_ROWS.saturating_mul(outputs)));
+    for (x, y) in x.zip(y) {
         predict_block(mlp, params, x, y, workspace);
     }
 }
