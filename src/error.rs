@@ -120,6 +120,8 @@ pub enum StepError {
         /// Length of the slice.
         found: usize,
     },
+    /// A kernel was given a layer without outputs: an empty bias, or `outputs` of 0.
+    NoOutputs,
     /// The lean schedule takes one sample at a time.
     LeanBatch {
         /// Samples found.
@@ -134,6 +136,13 @@ pub enum StepError {
         /// Number of classes: the outputs of the last layer.
         classes: usize,
     },
+    /// A target of binary cross-entropy is not a probability: NaN, or outside 0 ≤ t ≤ 1.
+    Probability {
+        /// Which element of the targets.
+        index: usize,
+        /// The value found.
+        found: f32,
+    },
     /// Class indices were given to a loss that compares values.
     ClassTargets {
         /// The loss.
@@ -146,7 +155,7 @@ pub enum StepError {
     },
     /// A setting of the optimizer is out of range.
     Trainer(TrainerError),
-    /// The batch is so large that a buffer's length overflows `usize`.
+    /// The batch, or the number of threads, is so large that a buffer's length overflows `usize`.
     TooLarge,
 }
 
@@ -282,28 +291,36 @@ impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { buffer: Buffer::Workspace, expected, found } => {
-                write!(f, "workspace: expected at least {expected} floats, found {found}")
+                write!(f, "workspace: expected a length of at least {expected}, found {found}")
             }
             Self::Length { buffer, expected, found } => {
-                write!(f, "{buffer}: expected {expected} elements, found {found}")
+                write!(f, "{buffer}: expected a length of {expected}, found {found}")
             }
             Self::Batch { inputs, found } => {
-                write!(f, "inputs: expected one or more samples of {inputs} elements, found {found} elements")
+                write!(f, "inputs: expected one or more samples of {inputs}, found a length of {found}")
             }
+            Self::NoOutputs => f.write_str("a layer has at least one output, found 0"),
             Self::LeanBatch { found } => {
                 write!(f, "the lean schedule takes 1 sample at a time, found {found}")
             }
             Self::Class { sample, found, classes } => {
-                write!(f, "sample {sample}: class {found} is not below the number of outputs, {classes}")
+                write!(f, "sample {sample}: expected a class below {classes} (the number of outputs), found {found}")
+            }
+            Self::Probability { index, found } => {
+                write!(f, "target {index}: expected a probability, 0 to 1, found {found}")
             }
             Self::ClassTargets { loss } => {
                 write!(f, "{loss} compares values, found class indices (they are for cross-entropy)")
             }
             Self::NonFiniteLoss { found } => {
-                write!(f, "the loss is {found}; the parameters are unchanged (is the learning rate too high?)")
+                write!(
+                    f,
+                    "the loss is {found}; nothing was updated \
+                     (is there a NaN or an infinity in the data, or is the learning rate too high?)"
+                )
             }
             Self::Trainer(error) => error.fmt(f),
-            Self::TooLarge => f.write_str("the batch is too large: a buffer's length overflows usize"),
+            Self::TooLarge => f.write_str("too many samples or threads: a buffer's length overflows usize"),
         }
     }
 }

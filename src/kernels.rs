@@ -30,13 +30,14 @@ pub(crate) use output::{Output, lean_loss, lean_slope, loss_and_delta, slope, so
 
 use crate::error::{Buffer, StepError};
 
-/// Rows of a matrix of `width` columns; an error if it is empty or not whole.
-fn width_of(buffer: Buffer, matrix: &[f32], width: usize) -> Result<usize, StepError> {
-    if width == 0 || matrix.is_empty() || matrix.len() % width != 0 {
-        let whole = if width == 0 { 1 } else { (matrix.len() / width).max(1) * width };
-        return Err(StepError::Length { buffer, expected: whole, found: matrix.len() });
+/// Rows of a matrix as wide as a layer's outputs; an error unless there are `least` whole ones.
+fn rows_of(buffer: Buffer, matrix: &[f32], outputs: usize, least: usize) -> Result<usize, StepError> {
+    if outputs == 0 {
+        return Err(StepError::NoOutputs);
     }
-    Ok(matrix.len() / width)
+    let rows = (matrix.len() / outputs).max(least);
+    StepError::check(buffer, length(rows, outputs)?, matrix.len())?;
+    Ok(rows)
 }
 
 /// Samples in `x`; an error if there is none, or a part of one.

@@ -23,7 +23,8 @@ use core::ops::Range;
 /// `scratch` needs [`forward_scratch_len`](super::forward_scratch_len)`(outputs)` floats.
 ///
 /// # Errors
-/// [`StepError::Length`] if the lengths don't fit together; `delta_below` is then as it was.
+/// [`StepError::Length`] if the lengths don't fit together, [`StepError::NoOutputs`]
+/// if `outputs` is 0; `delta_below` is then as it was.
 ///
 /// ```
 /// use microprop::{Activation, Isa, kernels};
@@ -47,8 +48,8 @@ pub fn dense_delta(
     delta_below: &mut [f32],
     scratch: &mut [f32],
 ) -> Result<(), StepError> {
-    let inputs = super::width_of(Buffer::Weights, weights, outputs)?;
-    let batch = super::batch_of(delta, outputs)?;
+    let inputs = super::rows_of(Buffer::Weights, weights, outputs, 1)?;
+    let batch = super::rows_of(Buffer::OutputDelta, delta, outputs, 1)?;
     let below = super::length(batch, inputs)?;
     StepError::check(Buffer::InputDelta, below, delta_below.len())?;
     if activation != Activation::Linear {

@@ -25,7 +25,8 @@ pub(crate) const NARROW: usize = 16;
 /// applied to each row of y.
 ///
 /// # Errors
-/// [`StepError::Length`] if the lengths don't fit together; `y` is then as it was.
+/// [`StepError::Length`] or [`StepError::Batch`] if the lengths don't fit together,
+/// [`StepError::NoOutputs`] if `bias` is empty; `y` is then as it was.
 ///
 /// ```
 /// use microprop::{Activation, Isa, kernels};
@@ -46,7 +47,7 @@ pub fn dense_forward(
     y: &mut [f32],
     scratch: &mut [f32],
 ) -> Result<(), StepError> {
-    let inputs = super::width_of(Buffer::Weights, weights, bias.len())?;
+    let inputs = super::rows_of(Buffer::Weights, weights, bias.len(), 1)?;
     let batch = super::batch_of(x, inputs)?;
     StepError::check(Buffer::Outputs, super::length(batch, bias.len())?, y.len())?;
     StepError::check_at_least(Buffer::Workspace, forward_scratch_len(inputs), scratch.len())?;

@@ -21,8 +21,9 @@ use core::ops::Range;
 /// `scratch` needs `batch` floats. in and out follow from the lengths and `outputs`.
 ///
 /// # Errors
-/// [`StepError::Length`] or [`StepError::Batch`] if the lengths don't fit
-/// together; everything is then as it was.
+/// [`StepError::Length`] if the lengths don't fit together, [`StepError::NoOutputs`]
+/// if `outputs` is 0, [`StepError::Trainer`] if a setting of the optimizer is out of
+/// range; everything is then as it was.
 ///
 /// ```
 /// use microprop::{Isa, Sgd, kernels};
@@ -48,15 +49,14 @@ pub fn dense_update(
     state: &mut [f32],
     scratch: &mut [f32],
 ) -> Result<(), StepError> {
-    let rows = super::width_of(Buffer::Parameters, params, outputs)?;
-    let batch = super::batch_of(delta, outputs)?;
+    optimizer.check()?;
+    // At least one row of weights, and the bias.
+    let rows = super::rows_of(Buffer::Parameters, params, outputs, 2)?;
+    let batch = super::rows_of(Buffer::OutputDelta, delta, outputs, 1)?;
     StepError::check(Buffer::Inputs, super::length(batch, rows - 1)?, x.len())?;
     let states = optimizer.state_per_parameter();
     StepError::check(Buffer::OptimizerState, super::length(states, params.len())?, state.len())?;
     StepError::check_at_least(Buffer::Workspace, batch, scratch.len())?;
-    if rows == 1 {
-        return StepError::check_at_least(Buffer::Inputs, 1, 0);
-    }
     let operands = Operands { x: Rows::dense(x, rows - 1), delta: Rows::dense(delta, outputs) };
     let band = Band { rows: 0..rows, params, state: split_state(state, states) };
     update(isa, Backend::OWN, operands, &optimizer.rule(step), band, scratch);
@@ -239,7 +239,7 @@ fn chained<S: Simd, const NV: usize, const PART: bool>(
 ) -> [S::Vector; NV] {
     let mut total = [s.splat(0.0); NV];
     let from = x.offset + at;
-    for (index, block) in x.data.chunks(BLOCK * x.stride).enumerate() {
+    for (index, block) in x.data.chunks(BLOCK.saturating_mul(x.stride)).enumerate() {
         let mut sums = [s.splat(0.0); NV];
         for (k, row) in (index * BLOCK..).zip(block.chunks_exact(x.stride)) {
             let row = &row[from..from + width];
