@@ -16,10 +16,12 @@ pub enum Loss {
     /// The mean of `(y − t)²` over samples and outputs.
     MeanSquaredError,
     /// The mean of `−t·ln y − (1 − t)·ln(1 − y)` over samples and outputs, for
-    /// sigmoid outputs. Worked out from the pre-activations, so it is exact for logits of any size.
+    /// sigmoid outputs. Targets are probabilities, 0 ≤ t ≤ 1: outside, the loss has
+    /// no minimum, and they are an error (as in PyTorch's `BCELoss`). Worked out from the pre-activations, so it is exact for logits of any size.
     BinaryCrossEntropy,
     /// The mean of `−Σⱼ tⱼ·ln yⱼ` over samples, for softmax outputs. Targets are
-    /// class indices, or values such as one-hot rows. Worked out from the
+    /// class indices, or values: one-hot rows, probabilities, or rows scaled by
+    /// weights of any sign, as policy gradients have them. Worked out from the
     /// pre-activations, so it is exact for logits of any size.
     CrossEntropy,
 }
@@ -84,11 +86,20 @@ impl Loss {
     /// Checks the targets of a batch.
     pub(crate) fn check_targets(self, targets: Targets<'_>, batch: usize, outputs: usize) -> Result<(), StepError> {
         match targets {
-            Targets::Values(values) => StepError::check(Buffer::Targets, batch * outputs, values.len()),
+            Targets::Values(values) => {
+                StepError::check(Buffer::Targets, batch * outputs, values.len())?;
+                // No early exit, so that it is a few vector operations.
+                let outside = |t: f32| !(t >= 0.0 && t <= 1.0);
+                if self == Self::BinaryCrossEntropy && values.iter().fold(false, |any, &t| any | outside(t)) {
+                    let index = values.iter().position(|&t| outside(t)).unwrap_or(0);
+                    return Err(StepError::Probability { index, found: values[index] });
+                }
+                Ok(())
+            }
             Targets::Classes(_) if self != Self::CrossEntropy => Err(StepError::ClassTargets { loss: self }),
             Targets::Classes(classes) => {
                 StepError::check(Buffer::Targets, batch, classes.len())?;
-                match classes.iter().position(|&class| class as usize >= outputs) {
+                match classes.iter().position(|&class| class as u64 >= outputs as u64) {
                     Some(sample) => Err(StepError::Class { sample, found: classes[sample], classes: outputs }),
                     None => Ok(()),
                 }
