@@ -1,0 +1,256 @@
+//! Once warm, nothing allocates: 10,000 training steps of each workload, and
+//! predictions, in both schedules and both arithmetics, on one thread and inside a
+//! rayon pool.
+//!
+//! Excepted by name are products that go to the `matrixmultiply` crate, which
+//! allocates its packing buffers on every call. No workload here selects it; see the
+//! end of the file.
+
+use microprop::{
+    Adam, Arithmetic, Isa, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Sgd, Targets, Trainer, init, layout,
+};
+use std::alloc::{GlobalAlloc, Layout as Memory, System};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// The system's allocator, which counts the calls of all threads.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on to `System` as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, SeqCst);
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.alloc(memory) }
+    }
+
+    unsafe fn alloc_zeroed(&self, memory: Memory) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, SeqCst);
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.alloc_zeroed(memory) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, memory: Memory, len: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, SeqCst);
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.realloc(pointer, memory, len) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, memory: Memory) {
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.dealloc(pointer, memory) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The count is the whole process's, so one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// How many allocations `f` makes, in all threads.
+///
+/// The test harness's main thread may allocate once in a while; what a step
+/// allocates it allocates at every step. So a count above 0 is taken again, twice.
+fn allocations(mut f: impl FnMut()) -> usize {
+    let mut count = || {
+        let before = ALLOCATIONS.load(SeqCst);
+        f();
+        ALLOCATIONS.load(SeqCst) - before
+    };
+    let mut least = count();
+    for _ in 0..2 {
+        if least > 0 {
+            least = least.min(count());
+        }
+    }
+    least
+}
+
+const STEPS: u64 = 10_000;
+
+/// What is trained, on made-up data.
+struct Workload {
+    name: &'static str,
+    layout: Layout<'static>,
+    loss: Loss,
+    optimizer: Optimizer,
+    batch: usize,
+    classes: bool,
+}
+
+const fn plain(name: &'static str, layout: Layout<'static>, loss: Loss, optimizer: Optimizer) -> Workload {
+    Workload { name, layout, loss, optimizer, batch: 8, classes: false }
+}
+
+const WORKLOADS: [Workload; 5] = [
+    // The seed workload and a small one of each other kind; narrow, wide and one output; odd sizes.
+    plain(
+        "seed",
+        layout!(20 => dense(64, Relu), dense(1, Sigmoid)),
+        Loss::BinaryCrossEntropy,
+        Optimizer::Sgd(Sgd::new(0.01)),
+    ),
+    Workload {
+        classes: true,
+        ..plain(
+            "classes",
+            layout!(16 => dense(33, Relu), dense(17, LeakyRelu { slope: 0.1 }), dense(10, Softmax)),
+            Loss::CrossEntropy,
+            Optimizer::Adam(Adam::new(0.001)),
+        )
+    },
+    plain(
+        "one-hot",
+        layout!(7 => dense(20, Sigmoid), dense(5, Softmax)),
+        Loss::CrossEntropy,
+        Optimizer::Sgd(Sgd::new(0.01).momentum(0.9)),
+    ),
+    plain(
+        "control",
+        layout!(17 => dense(24, Tanh), dense(24, Tanh), dense(6, Linear)),
+        Loss::MeanSquaredError,
+        Optimizer::Adam(Adam::new(0.001)),
+    ),
+    // More than one block of 256 terms, in the inputs and in the batch.
+    Workload {
+        batch: 260,
+        ..plain(
+            "blocks",
+            layout!(260 => dense(3, Tanh), dense(2, Sigmoid)),
+            Loss::HalfMeanSquaredError,
+            Optimizer::Sgd(Sgd::new(0.01).nesterov(0.9)),
+        )
+    },
+];
+
+/// Trains `steps` steps twice, the first time to get warm, then predicts, takes
+/// losses, gradients and passes; returns the allocations of each after warming up.
+fn count(workload: &Workload, mlp: Mlp<'_>, steps: u64) -> [usize; 3] {
+    let Workload { layout, loss, optimizer, .. } = *workload;
+    let lean = mlp.workspace_len(2) == Ok(layout.lean_workspace_len());
+    let batch = if lean { 1 } else { workload.batch };
+    let trainer = Trainer::new(mlp, loss, optimizer).unwrap();
+    let mut rng = Rng::new(3);
+    let x: Vec<f32> = (0..batch * layout.inputs()).map(|_| rng.uniform()).collect();
+    let values: Vec<f32> = (0..batch * layout.outputs()).map(|_| rng.uniform()).collect();
+    let classes: Vec<u32> = (0..batch).map(|_| rng.below(layout.outputs() as u32)).collect();
+    let targets = if workload.classes { Targets::Classes(&classes) } else { Targets::Values(&values) };
+    let mut params = vec![0.0; layout.params_len()];
+    init(&layout, 7, &mut params).unwrap();
+    let mut state = vec![0.0; layout.optimizer_len(&optimizer)];
+    let mut gradient = vec![0.0; layout.trainable_len()];
+    let mut y = vec![0.0; batch * layout.outputs()];
+    let len = mlp.workspace_len(batch).unwrap().max(mlp.predict_workspace_len(batch).unwrap());
+    let mut workspace = vec![0.0; len];
+    let mut train = |steps: u64| {
+        for step in 0..steps {
+            trainer.train_step(step, &x, targets, &mut params, &mut state, &mut workspace).unwrap();
+        }
+    };
+    train(200);
+    let training = allocations(|| train(steps));
+    let mut predict = |times: u64| {
+        for _ in 0..times {
+            mlp.predict(&params, &x, &mut y, &mut workspace).unwrap();
+        }
+    };
+    predict(200);
+    let predicting = allocations(|| predict(steps / 10));
+    let mut other = |times: u64| {
+        for step in 0..times {
+            trainer.loss(&x, targets, &params, &mut workspace).unwrap();
+            trainer.gradient(&x, targets, &params, &mut gradient, &mut workspace).unwrap();
+            trainer.apply(step, &gradient, &mut params, &mut state).unwrap();
+            let pass = mlp.forward(&params, &x, &mut workspace).unwrap();
+            pass.gradient(microprop::Delta::Outputs(&y), &params, &mut gradient, None).unwrap();
+        }
+    };
+    other(200);
+    [training, predicting, allocations(|| other(steps / 10))]
+}
+
+/// The instruction sets that training is counted on: the best in each arithmetic, and scalar.
+fn isas() -> Vec<Isa> {
+    let mut isas = vec![Isa::SCALAR];
+    for arithmetic in [Arithmetic::Portable, Arithmetic::Fused] {
+        match Isa::new(arithmetic) {
+            Ok(isa) if isas.contains(&isa) => {}
+            Ok(isa) => isas.push(isa),
+            Err(error) => println!("skipped: {error}"),
+        }
+    }
+    isas
+}
+
+#[test]
+fn an_allocation_is_counted() {
+    let _alone = ALONE.lock();
+    assert_eq!(allocations(|| ()), 0);
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1_u8)))), 1);
+    assert_eq!(allocations(|| drop(std::hint::black_box(vec![0.0_f32; 100]))), 1);
+    // In another thread too; starting it costs some more.
+    let elsewhere = || {
+        let thread = std::thread::spawn(|| (0..100).for_each(|_| drop(std::hint::black_box(Box::new(1_u8)))));
+        thread.join().unwrap();
+    };
+    assert!(allocations(elsewhere) >= 100);
+    // And in the midst of training steps: the network is fine, the caller is not.
+    let workload = &WORKLOADS[0];
+    let mlp = Mlp::new(workload.layout, Isa::detect());
+    let trainer = Trainer::new(mlp, workload.loss, workload.optimizer).unwrap();
+    let mut params = vec![0.1; workload.layout.params_len()];
+    let in_the_loop = allocations(|| {
+        for step in 0..50 {
+            let mut workspace = vec![0.0; mlp.workspace_len(1).unwrap()];
+            let targets = Targets::Values(&[1.0]);
+            trainer.train_step(step, &[0.5; 20], targets, &mut params, &mut [], &mut workspace).unwrap();
+        }
+    });
+    assert_eq!(in_the_loop, 50);
+}
+
+#[test]
+fn one_thread_allocates_nothing() {
+    let _alone = ALONE.lock();
+    for isa in isas() {
+        // Scalar shows it with fewer; the vectors take the 10,000.
+        let scale = if isa == Isa::SCALAR { 20 } else { 1 };
+        for workload in &WORKLOADS {
+            let mlp = Mlp::new(workload.layout, isa);
+            for mlp in [mlp, mlp.schedule(Schedule::Lean)] {
+                let steps = if workload.batch > 100 { STEPS / 20 } else { STEPS / scale };
+                assert_eq!(count(workload, mlp, steps), [0; 3], "{}, {mlp:?}", workload.name);
+            }
+        }
+    }
+}
+
+/// In a pool of two threads with a grain so small that every step is split: phase 1,
+/// phase 2 and predictions.
+#[cfg(feature = "rayon")]
+#[test]
+fn a_pool_allocates_nothing() {
+    let _alone = ALONE.lock();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    for arithmetic in [Arithmetic::Portable, Arithmetic::Fused] {
+        let Ok(isa) = Isa::new(arithmetic) else { continue };
+        for workload in &WORKLOADS {
+            let mlp = Mlp::new(workload.layout, isa).threads(2).grain(1);
+            let steps = if workload.batch > 100 { STEPS / 20 } else { STEPS };
+            let counted = pool.install(|| count(workload, mlp, steps));
+            assert_eq!(counted, [0; 3], "{}, {mlp:?}", workload.name);
+        }
+    }
+    // Joins, and nothing but joins, were counted: a `spawn` is not free.
+    let spawning = allocations(|| {
+        pool.install(|| rayon::scope(|scope| (0..10).for_each(|_| scope.spawn(|_| ()))));
+    });
+    assert!(spawning >= 10, "{spawning}");
+}
+
+// The exception. Where a layer's products are handed to `matrixmultiply`, a step
+// allocates, once per product: its workload goes here, in a test that asserts just
+// that, so that the exception ends when it is no longer needed.
