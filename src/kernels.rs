@@ -42,7 +42,7 @@ fn rows_of(buffer: Buffer, matrix: &[f32], outputs: usize, least: usize) -> Resu
 
 /// Samples in `x`; an error if there is none, or a part of one.
 pub(crate) const fn batch_of(x: &[f32], width: usize) -> Result<usize, StepError> {
-    if width == 0 || x.is_empty() || x.len() % width != 0 {
+    if width == 0 || x.is_empty() || !x.len().is_multiple_of(width) {
         return Err(StepError::Batch { inputs: width, found: x.len() });
     }
     Ok(x.len() / width)

@@ -89,7 +89,7 @@ impl Loss {
             Targets::Values(values) => {
                 StepError::check(Buffer::Targets, batch * outputs, values.len())?;
                 // No early exit, so that it is a few vector operations.
-                let outside = |t: f32| !(t >= 0.0 && t <= 1.0);
+                let outside = |t: f32| !(0.0..=1.0).contains(&t);
                 if self == Self::BinaryCrossEntropy && values.iter().fold(false, |any, &t| any | outside(t)) {
                     let index = values.iter().position(|&t| outside(t)).unwrap_or(0);
                     return Err(StepError::Probability { index, found: values[index] });

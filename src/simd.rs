@@ -87,6 +87,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The bits of each lane.
     fn to_bits(self, a: Self::Vector) -> Self::Ints;
     /// The lanes that have these bits.
+    #[expect(clippy::wrong_self_convention, reason = "the token comes first, as in every operation")]
     fn from_bits(self, a: Self::Ints) -> Self::Vector;
     /// `x` in every lane.
     fn splat_int(self, x: i32) -> Self::Ints;

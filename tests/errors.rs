@@ -69,8 +69,11 @@ fn rows<'a>(buffer: Buffer, count: usize, width: usize, least: usize) -> Argumen
     Argument { len: count * width, written: false, verdict: Box::new(verdict) }
 }
 
+/// A function under test, on its slices in the order of their [`Argument`]s.
+type Call<'a> = &'a dyn Fn(&mut [Vec<f32>]) -> Result<(), StepError>;
+
 /// Calls `call` with the right lengths, then with each slice at each wrong length.
-fn sweep(name: &str, arguments: &[Argument<'_>], call: &dyn Fn(&mut [Vec<f32>]) -> Result<(), StepError>) {
+fn sweep(name: &str, arguments: &[Argument<'_>], call: Call<'_>) {
     let slices = |wrong: usize, found: usize| -> Vec<Vec<f32>> {
         let lengths = arguments.iter().enumerate();
         lengths.map(|(i, a)| numbers(if i == wrong { found } else { a.len }, i as u64)).collect()

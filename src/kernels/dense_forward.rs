@@ -228,6 +228,7 @@ fn narrow<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActivation
 }
 
 /// MR samples, one vector of outputs.
+#[expect(clippy::too_many_arguments, reason = "a tile: what it multiplies, where it lies, where it goes")]
 #[inline(always)]
 fn narrow_tile<S: Simd, const MR: usize>(
     s: S,

@@ -83,7 +83,7 @@ pub(crate) struct Band<'a> {
 
 /// The optimizer's state as one slice per state float.
 pub(crate) fn split_state(state: &mut [f32], states: usize) -> [&mut [f32]; 2] {
-    let each = if states == 0 { 0 } else { state.len() / states };
+    let each = state.len().checked_div(states).unwrap_or(0);
     let (first, second) = state.split_at_mut(each);
     [first, second]
 }

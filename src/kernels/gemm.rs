@@ -304,11 +304,13 @@ fn most_rows<S: Simd>(vectors: usize) -> usize {
 #[inline(always)]
 fn even_parts(total: usize, most: usize) -> impl Iterator<Item = usize> {
     let parts = total.div_ceil(most);
-    let (size, larger) = if parts == 0 { (0, 0) } else { (total / parts, total % parts) };
+    let size = total.checked_div(parts).unwrap_or(0);
+    let larger = total - size * parts;
     (0..parts).map(move |part| size + usize::from(part < larger))
 }
 
 /// One tile: its sums joined to those of the blocks before, then stored or finished.
+#[expect(clippy::needless_range_loop, reason = "r and v index registers, and say where they lie")]
 #[inline(always)]
 fn one_tile<S: Simd, E: Epilogue<S>, const MR: usize, const NV: usize, const PART: bool>(
     s: S,

@@ -98,10 +98,10 @@ token! {
            features: ["avx2", "fma"] }
     splat = |x: float| -> vector { _mm256_set1_ps(x) }
     load = |x: array| -> vector { _mm256_loadu_ps(x.as_ptr()) }
-    store = |v: vector, to: array_mut| -> unit { _mm256_storeu_ps(to.as_mut_ptr(), v) }
+    store = |v: vector, to: array_mut| -> unit { _mm256_storeu_ps(to.as_mut_ptr(), v); }
     load_part = |x: slice| -> vector { _mm256_maskload_ps(x.as_ptr(), first_lanes(x.len())) }
     store_part = |v: vector, to: slice_mut| -> unit {
-        _mm256_maskstore_ps(to.as_mut_ptr(), first_lanes(to.len()), v)
+        _mm256_maskstore_ps(to.as_mut_ptr(), first_lanes(to.len()), v);
     }
     add = |a: vector, b: vector| -> vector { _mm256_add_ps(a, b) }
     sub = |a: vector, b: vector| -> vector { _mm256_sub_ps(a, b) }
@@ -131,10 +131,10 @@ token! {
              features: ["avx512f", "avx2", "fma"] }
     splat = |x: float| -> vector { _mm512_set1_ps(x) }
     load = |x: array| -> vector { _mm512_loadu_ps(x.as_ptr()) }
-    store = |v: vector, to: array_mut| -> unit { _mm512_storeu_ps(to.as_mut_ptr(), v) }
+    store = |v: vector, to: array_mut| -> unit { _mm512_storeu_ps(to.as_mut_ptr(), v); }
     load_part = |x: slice| -> vector { _mm512_maskz_loadu_ps(first_bits(x.len()), x.as_ptr()) }
     store_part = |v: vector, to: slice_mut| -> unit {
-        _mm512_mask_storeu_ps(to.as_mut_ptr(), first_bits(to.len()), v)
+        _mm512_mask_storeu_ps(to.as_mut_ptr(), first_bits(to.len()), v);
     }
     add = |a: vector, b: vector| -> vector { _mm512_add_ps(a, b) }
     sub = |a: vector, b: vector| -> vector { _mm512_sub_ps(a, b) }

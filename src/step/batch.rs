@@ -47,7 +47,7 @@ const fn lines(a: usize, b: usize) -> Option<usize> {
 
 /// An odd number of lines, none if there is nothing in them.
 const fn odd_lines(floats: usize) -> usize {
-    if floats / LINE % 2 == 0 && floats > 0 { floats + LINE } else { floats }
+    if (floats / LINE).is_multiple_of(2) && floats > 0 { floats + LINE } else { floats }
 }
 
 impl Plan {
@@ -184,7 +184,7 @@ fn part(rows: usize, first: usize, pieces: usize) -> usize {
 /// A bank to read from and the other one to write to, for what goes from bank `from` to the next.
 fn opposite<'b>(banks: &'b mut [&mut [f32]; 2], to: usize) -> (&'b [f32], &'b mut [f32]) {
     let [even, odd] = banks;
-    if to % 2 == 0 { (odd, even) } else { (even, odd) }
+    if to.is_multiple_of(2) { (odd, even) } else { (even, odd) }
 }
 
 /// What all pieces of a step share.
