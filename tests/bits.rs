@@ -1,0 +1,433 @@
+//! The same bits whatever runs them: instruction sets, threads, shards of the
+//! batch, packed and plain kernels, the place of the workspace in memory.
+//!
+//! Each case is run once on the scalar instance of an arithmetic; whatever else
+//! computes it must end with the same hash. Set `MICROPROP_REQUIRE_ISA=avx2,avx512`
+//! to make a missing instruction set a failure rather than a message.
+
+use microprop::Activation::{LeakyRelu, Linear, Relu, Sigmoid, Softmax, Tanh};
+use microprop::Loss::{BinaryCrossEntropy, CrossEntropy, HalfMeanSquaredError, MeanSquaredError};
+use microprop::{
+    Adam, Arithmetic, Delta, Isa, Layer, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Sgd, Targets, Trainer, hash,
+};
+
+/// A network, what it learns and for how long.
+struct Case {
+    name: &'static str,
+    inputs: usize,
+    layers: Vec<Layer>,
+    loss: Loss,
+    optimizer: Optimizer,
+    batch: usize,
+    steps: u64,
+}
+
+impl Case {
+    fn new(
+        name: &'static str,
+        inputs: usize,
+        layers: &[Layer],
+        loss: Loss,
+        optimizer: impl Into<Optimizer>,
+        batch: usize,
+        steps: u64,
+    ) -> Self {
+        Self { name, inputs, layers: layers.to_vec(), loss, optimizer: optimizer.into(), batch, steps }
+    }
+}
+
+fn dense(units: usize, activation: microprop::Activation) -> Layer {
+    Layer::dense(units, activation)
+}
+
+/// The five workloads of the benches, the two large ones with smaller batches and `wide` in a third of its width.
+fn workloads() -> Vec<Case> {
+    vec![
+        Case::new("seed", 20, &[dense(64, Relu), dense(1, Sigmoid)], BinaryCrossEntropy, Sgd::new(0.1), 32, 4),
+        Case::new("digits", 64, &[dense(128, Relu), dense(10, Softmax)], CrossEntropy, Adam::new(0.01), 32, 3),
+        Case::new(
+            "mnist",
+            784,
+            &[dense(512, Relu), dense(256, Relu), dense(10, Softmax)],
+            CrossEntropy,
+            Sgd::new(0.05).momentum(0.9),
+            9,
+            2,
+        ),
+        Case::new(
+            "wide",
+            341,
+            &[dense(682, Relu), dense(682, Relu), dense(333, Softmax)],
+            CrossEntropy,
+            Sgd::new(0.05),
+            9,
+            2,
+        ),
+        Case::new(
+            "control",
+            17,
+            &[dense(64, Tanh), dense(64, Tanh), dense(6, Linear)],
+            MeanSquaredError,
+            Adam::new(0.01),
+            256,
+            2,
+        ),
+    ]
+}
+
+/// What the workloads don't reach: short vectors, edges of tiles and blocks, one layer, one sample, many.
+fn odd_shapes() -> Vec<Case> {
+    let leaky = LeakyRelu { slope: 0.1 };
+    let nesterov = Sgd::new(0.05).nesterov(0.9);
+    vec![
+        Case::new("1-1", 1, &[dense(1, Sigmoid)], BinaryCrossEntropy, Sgd::new(0.5), 1, 3),
+        Case::new("31-1", 31, &[dense(1, Linear)], MeanSquaredError, nesterov, 5, 3),
+        Case::new("2-3-2", 2, &[dense(3, Tanh), dense(2, Tanh)], HalfMeanSquaredError, Adam::new(0.1), 3, 4),
+        Case::new("7-16-17", 7, &[dense(16, leaky), dense(17, Sigmoid)], BinaryCrossEntropy, nesterov, 13, 3),
+        Case::new("257-15-33", 257, &[dense(15, Sigmoid), dense(33, Softmax)], CrossEntropy, Sgd::new(0.1), 6, 3),
+        Case::new("512-65-5", 512, &[dense(65, Tanh), dense(5, Softmax)], MeanSquaredError, Sgd::new(0.1), 4, 3),
+        Case::new("5-49-1, batch 600", 5, &[dense(49, leaky), dense(1, Linear)], MeanSquaredError, nesterov, 600, 2),
+        Case::new(
+            "four layers",
+            3,
+            &[dense(47, Relu), dense(18, Tanh), dense(100, Sigmoid), dense(31, Linear)],
+            HalfMeanSquaredError,
+            Adam::new(0.01),
+            11,
+            3,
+        ),
+        // B is packed from 32 Ki elements and 4 rows on: both sides of both edges.
+        Case::new("packed", 300, &[dense(110, Relu), dense(2, Linear)], MeanSquaredError, Sgd::new(0.05), 4, 2),
+        Case::new("three rows", 300, &[dense(110, Relu), dense(2, Linear)], MeanSquaredError, Sgd::new(0.05), 3, 2),
+        Case::new("one row", 300, &[dense(310, Relu), dense(2, Linear)], MeanSquaredError, Sgd::new(0.05), 1, 2),
+        Case::new("plain", 300, &[dense(109, Relu), dense(2, Linear)], MeanSquaredError, Sgd::new(0.05), 4, 2),
+    ]
+}
+
+fn all_cases() -> impl Iterator<Item = Case> {
+    workloads().into_iter().chain(odd_shapes())
+}
+
+/// Products that another library may compute. A backend is a line here.
+type Backend = (&'static str, for<'a> fn(Mlp<'a>) -> Mlp<'a>);
+const BACKENDS: &[Backend] = &[("own kernels", |mlp| mlp)];
+
+/// How a case is run. None of it may change a bit.
+#[derive(Clone, Copy, Debug)]
+struct How {
+    isa: Isa,
+    threads: usize,
+    grain: usize,
+    /// Floats between the start of an allocation and the workspace.
+    offset: usize,
+    /// `gradient`, then `apply`, instead of `train_step`.
+    in_two: bool,
+    backend: Backend,
+}
+
+impl How {
+    fn plain(isa: Isa) -> Self {
+        Self { isa, threads: 1, grain: 1, offset: 0, in_two: false, backend: BACKENDS[0] }
+    }
+}
+
+/// Hashes of what a case ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct End {
+    losses: u64,
+    params: u64,
+    state: u64,
+    /// Predictions and loss of the trained network.
+    outputs: u64,
+    /// Gradient from a delta at the outputs, and the delta at the inputs.
+    backward: u64,
+}
+
+impl Case {
+    fn layout(&self) -> Layout<'_> {
+        Layout::new(self.inputs, &self.layers).unwrap()
+    }
+
+    fn params(&self) -> Vec<f32> {
+        let mut params = vec![0.0; self.layout().params_len()];
+        microprop::init(&self.layout(), 7, &mut params).unwrap();
+        params
+    }
+
+    /// Inputs and targets of `batch` samples.
+    fn data(&self, batch: usize) -> (Vec<f32>, Vec<f32>, Vec<u32>) {
+        let outputs = self.layout().outputs();
+        let mut rng = Rng::with_stream(7, 1000);
+        let x = (0..batch * self.inputs).map(|_| 2.0 * rng.uniform() - 1.0).collect();
+        let values = (0..batch * outputs).map(|_| rng.uniform()).collect();
+        (x, values, (0..batch).map(|_| rng.below(outputs as u32)).collect())
+    }
+
+    fn targets<'t>(&self, values: &'t [f32], classes: &'t [u32]) -> Targets<'t> {
+        if self.loss == CrossEntropy { Targets::Classes(classes) } else { Targets::Values(values) }
+    }
+
+    /// The parameters and what else it ends with.
+    fn run_from(&self, how: How, mut params: Vec<f32>) -> (Vec<f32>, End) {
+        let (layout, batch) = (self.layout(), self.batch);
+        let mlp = how.backend.1(Mlp::new(layout, how.isa).threads(how.threads).grain(how.grain));
+        let trainer = Trainer::new(mlp, self.loss, self.optimizer).unwrap();
+        let (x, values, classes) = self.data(batch);
+        let targets = self.targets(&values, &classes);
+        let mut state = vec![0.0; layout.optimizer_len(&self.optimizer)];
+        // NaN shows where something is read that was never written.
+        let len = mlp.workspace_len(batch).unwrap().max(mlp.predict_workspace_len(batch).unwrap());
+        let mut workspace = vec![f32::NAN; len + how.offset];
+        let workspace = &mut workspace[how.offset..];
+        let mut gradient = vec![f32::NAN; layout.trainable_len()];
+        let mut losses = vec![];
+        for step in 0..self.steps {
+            losses.push(if how.in_two {
+                let loss = trainer.gradient(&x, targets, &params, &mut gradient, workspace).unwrap();
+                trainer.apply(step, &gradient, &mut params, &mut state).unwrap();
+                loss
+            } else {
+                trainer.train_step(step, &x, targets, &mut params, &mut state, workspace).unwrap()
+            });
+        }
+        let mut outputs = vec![f32::NAN; batch * layout.outputs()];
+        mlp.predict(&params, &x, &mut outputs, workspace).unwrap();
+        let pass = mlp.forward(&params, &x, workspace).unwrap();
+        assert_eq!(hash(pass.outputs()), hash(&outputs), "{}: forward and predict, {how:?}", self.name);
+        let mut below = vec![f32::NAN; x.len()];
+        pass.gradient(Delta::Outputs(&values), &params, &mut gradient, Some(&mut below)).unwrap();
+        gradient.extend(below);
+        outputs.push(trainer.loss(&x, targets, &params, workspace).unwrap());
+        let all = [&losses, &params, &state, &outputs, &gradient];
+        assert!(all.iter().all(|x| x.iter().all(|x| x.is_finite())), "{}: not finite, {how:?}", self.name);
+        let [losses, params_hash, state, outputs, backward] = all.map(|x| hash(x));
+        (params, End { losses, params: params_hash, state, outputs, backward })
+    }
+
+    fn run(&self, how: How) -> End {
+        self.run_from(how, self.params()).1
+    }
+
+    /// What the scalar instance ends with.
+    fn reference(&self, arithmetic: Arithmetic) -> End {
+        let scalar = isas(arithmetic).next().expect("the scalar instance is everywhere");
+        self.run(How::plain(scalar))
+    }
+
+    fn check(&self, how: How, expected: End) {
+        let found = self.run(how);
+        assert_eq!(found, expected, "{} with {how:?}", self.name);
+    }
+}
+
+const BOTH: [Arithmetic; 2] = [Arithmetic::Portable, Arithmetic::Fused];
+
+/// Narrowest first. Fused arithmetic has at least the scalar instance, in software.
+fn isas(arithmetic: Arithmetic) -> impl Iterator<Item = Isa> {
+    Isa::available().filter(move |isa| isa.arithmetic() == arithmetic)
+}
+
+/// The fastest of an arithmetic: what the other tests vary.
+fn widest(arithmetic: Arithmetic) -> Isa {
+    isas(arithmetic).last().expect("the scalar instance is everywhere")
+}
+
+/// Runs `f` in a pool of so many threads.
+#[cfg(feature = "rayon")]
+fn in_pool<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
+}
+
+/// Without rayon the pieces run one after the other.
+#[cfg(not(feature = "rayon"))]
+fn in_pool<R>(_: usize, f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+#[test]
+fn instruction_sets_are_here() {
+    let here: Vec<String> = Isa::available().map(|isa| isa.to_string()).collect();
+    println!("tested: {}", here.join(", "));
+    let required = std::env::var("MICROPROP_REQUIRE_ISA").unwrap_or_default();
+    let known = ["avx2", "avx512"];
+    for name in required.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        assert!(known.contains(&name), "MICROPROP_REQUIRE_ISA names {name}, but there are {known:?}");
+    }
+    for name in known {
+        for arithmetic in ["portable", "fused"] {
+            let name = format!("{name}-{arithmetic}");
+            if !here.contains(&name) {
+                eprintln!("\n*** NOT TESTED: this CPU lacks {name}, so nothing here says anything about it. ***\n");
+                let is_required =
+                    required.split(',').any(|required| name.starts_with(&format!("{}-", required.trim())));
+                assert!(!is_required, "MICROPROP_REQUIRE_ISA={required}, but this CPU lacks {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set() {
+    for case in all_cases() {
+        for arithmetic in BOTH {
+            let expected = case.reference(arithmetic);
+            for isa in isas(arithmetic).skip(1) {
+                for &backend in BACKENDS {
+                    case.check(How { backend, ..How::plain(isa) }, expected);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_number_of_threads() {
+    for threads in [1, 2, 3, 8] {
+        in_pool(threads, || {
+            for case in all_cases() {
+                for arithmetic in BOTH {
+                    let plain = How::plain(widest(arithmetic));
+                    let expected = case.run(plain);
+                    for &backend in BACKENDS {
+                        case.check(How { threads, backend, ..plain }, expected);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Pieces are cut by threads and grain; run here by a pool of two.
+#[test]
+fn every_shard_of_the_batch() {
+    let layers = [dense(19, Tanh), dense(33, LeakyRelu { slope: 0.2 }), dense(3, Softmax)];
+    in_pool(2, || {
+        for batch in 1..=40 {
+            let case = Case::new("19-33-3", 10, &layers, CrossEntropy, Adam::new(0.01), batch, 2);
+            for arithmetic in BOTH {
+                let plain = How::plain(widest(arithmetic));
+                let expected = case.run(plain);
+                for threads in [2, 5, 7, 13] {
+                    // From a piece per thread to a single piece.
+                    for grain in [1, 1000, 5000, 1 << 30] {
+                        case.check(How { threads, grain, ..plain }, expected);
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn every_place_of_the_workspace() {
+    for case in all_cases() {
+        for arithmetic in BOTH {
+            let plain = How::plain(widest(arithmetic));
+            let expected = case.run(plain);
+            for offset in [1, 3, 8, 15] {
+                case.check(How { offset, ..plain }, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_is_its_gradient_applied() {
+    for case in all_cases() {
+        for isa in BOTH.map(widest) {
+            let plain = How::plain(isa);
+            case.check(How { in_two: true, threads: 3, ..plain }, case.run(plain));
+        }
+    }
+}
+
+/// One sample runs through other kernels than many: other tiles, nothing packed.
+#[test]
+fn a_batch_of_predictions_is_its_samples_predictions() {
+    for case in all_cases() {
+        let (layout, params, batch) = (case.layout(), case.params(), 2 * case.batch + 5);
+        let (x, ..) = case.data(batch);
+        for isa in BOTH.map(widest) {
+            let mlp = Mlp::new(layout, isa);
+            let mut workspace = vec![f32::NAN; mlp.predict_workspace_len(batch).unwrap()];
+            let mut predict = |rows: usize, mlp: Mlp<'_>| {
+                let mut y = vec![f32::NAN; batch * layout.outputs()];
+                for (x, y) in x.chunks(rows * case.inputs).zip(y.chunks_mut(rows * layout.outputs())) {
+                    mlp.predict(&params, x, y, &mut workspace).unwrap();
+                }
+                hash(&y)
+            };
+            let expected = predict(batch, mlp);
+            for rows in [1, 2, 3, 4, 7] {
+                assert_eq!(predict(rows, mlp), expected, "{} on {isa}, {rows} samples at a time", case.name);
+            }
+            assert_eq!(predict(1, mlp.schedule(Schedule::Lean)), expected, "{} on {isa}, lean", case.name);
+        }
+    }
+}
+
+/// The lean schedule, one sample after the other.
+#[test]
+fn every_instruction_set_in_the_lean_schedule() {
+    for case in all_cases() {
+        let layout = case.layout();
+        let (x, values, classes) = case.data(case.batch.min(9));
+        let run = |isa: Isa, in_two: bool| {
+            let mlp = Mlp::new(layout, isa).schedule(Schedule::Lean);
+            let trainer = Trainer::new(mlp, case.loss, case.optimizer).unwrap();
+            let (mut params, mut state) = (case.params(), vec![0.0; layout.optimizer_len(&case.optimizer)]);
+            let mut workspace = vec![f32::NAN; mlp.workspace_len(1).unwrap()];
+            let mut gradient = vec![f32::NAN; layout.trainable_len()];
+            let samples = x.chunks(case.inputs).zip(values.chunks(layout.outputs())).zip(classes.chunks(1));
+            let mut losses = vec![];
+            for (step, ((x, values), class)) in (0..).zip(samples) {
+                let targets = case.targets(values, class);
+                losses.push(if in_two {
+                    let loss = trainer.gradient(x, targets, &params, &mut gradient, &mut workspace).unwrap();
+                    trainer.apply(step, &gradient, &mut params, &mut state).unwrap();
+                    loss
+                } else {
+                    trainer.train_step(step, x, targets, &mut params, &mut state, &mut workspace).unwrap()
+                });
+            }
+            assert!(losses.iter().chain(&params).all(|x| x.is_finite()), "{} on {isa}: not finite", case.name);
+            [hash(&losses), hash(&params), hash(&state)]
+        };
+        for arithmetic in BOTH {
+            let mut isas = isas(arithmetic);
+            let first = isas.next().expect("the scalar instance is everywhere");
+            let expected = run(first, false);
+            let in_two = run(first, true);
+            // Rule 6.4 of docs/ARITHMETIC.md: plain SGD does not go through the gradient.
+            if case.optimizer.state_per_parameter() > 0 {
+                assert_eq!(in_two, expected, "{} on {first}, gradient then apply", case.name);
+            }
+            for isa in isas {
+                assert_eq!(run(isa, false), expected, "{} on {isa}", case.name);
+                assert_eq!(run(isa, true), in_two, "{} on {isa}, gradient then apply", case.name);
+            }
+        }
+    }
+}
+
+/// A comparison that can't fail says nothing: what should change the bits does.
+#[test]
+fn the_comparison_can_fail() {
+    for case in all_cases() {
+        // A few short sums may round alike, and an update may swallow a nudge; many don't.
+        if case.layout().params_len() < 50 {
+            continue;
+        }
+        let [portable, fused] = BOTH.map(|arithmetic| case.run(How::plain(widest(arithmetic))));
+        assert_ne!(portable.params, fused.params, "{}", case.name);
+        assert_ne!(portable.outputs, fused.outputs, "{}", case.name);
+        assert_ne!(portable.backward, fused.backward, "{}", case.name);
+        // One weight, one representable float away: the largest, which changes its binade last.
+        let mut params = case.params();
+        let largest = params.iter_mut().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap();
+        *largest = largest.next_up();
+        assert_ne!(hash(&params), hash(&case.params()), "{}", case.name);
+        let (_, nudged) = case.run_from(How::plain(widest(Arithmetic::Portable)), params);
+        assert_ne!(nudged.params, portable.params, "{}", case.name);
+    }
+}
