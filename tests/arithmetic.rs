@@ -1,0 +1,509 @@
+//! Whole training runs: the naive program of docs/ARITHMETIC.md against the crate, hash by hash.
+//!
+//! Three things are tied together here: the crate, the program in `naive/`, and
+//! the tables in the document. `cargo test --test arithmetic -- --ignored --nocapture print`
+//! prints what belongs into the document and into [`HASHES`].
+
+#[expect(unreachable_pub, reason = "a program of its own: what it shows is not this test's to restrict")]
+mod naive;
+
+use microprop::{
+    Activation, Adam, Arithmetic, Delta, EpsilonPlacement, Initializer, Isa, Layer, Layout, Loss, Mlp, Optimizer, Rng,
+    Schedule, Sgd, Targets, Trainer,
+};
+use naive::math::Arithmetic as NaiveArithmetic;
+use naive::random::Random;
+use naive::{Activation as Act, Dense, Init, Network, Sample, Target};
+use std::fmt::Write;
+
+const DOCUMENT: &str = include_str!("../docs/ARITHMETIC.md");
+
+/// Initial weights of every run, and its data, come from this seed.
+const SEED: u64 = 7;
+/// Data come from this stream: no layer has that index.
+const DATA_STREAM: u64 = 1000;
+
+/// A training run. `batch` is what a step takes of `samples` samples, one after the other, over and over.
+struct Run {
+    name: &'static str,
+    inputs: usize,
+    layers: &'static [Dense],
+    loss: naive::Loss,
+    /// Targets of cross-entropy are classes.
+    classes: bool,
+    optimizer: naive::Optimizer,
+    samples: usize,
+    batch: usize,
+    steps: usize,
+}
+
+use naive::Loss::{BinaryCrossEntropy, CrossEntropy, HalfMeanSquaredError, MeanSquaredError};
+use naive::Optimizer::{Adam as AdamW, Momentum, Sgd as Plain};
+
+#[rustfmt::skip]
+const RUNS: &[Run] = &[
+    Run { name: "one", inputs: 20, layers: &[Dense(64, Act::Relu, Init::GlorotUniform), Dense(1, Act::Sigmoid, Init::GlorotUniform)],
+          loss: BinaryCrossEntropy, classes: false, optimizer: Plain { rate: 0.1 }, samples: 96, batch: 32, steps: 12 },
+    Run { name: "dot", inputs: 603, layers: &[Dense(1, Act::Linear, Init::LecunNormal)],
+          loss: HalfMeanSquaredError, classes: false, optimizer: Plain { rate: 0.002 }, samples: 10, batch: 5, steps: 10 },
+    Run { name: "two", inputs: 5, layers: &[Dense(17, Act::Tanh, Init::LecunUniform), Dense(2, Act::Tanh, Init::GlorotNormal)],
+          loss: MeanSquaredError, classes: false, optimizer: Momentum { rate: 0.05, decay: 0.9, nesterov: false }, samples: 62, batch: 31, steps: 12 },
+    Run { name: "ten", inputs: 64, layers: &[Dense(33, Act::Relu, Init::HeUniform), Dense(10, Act::Softmax, Init::GlorotUniform)],
+          loss: CrossEntropy, classes: true, optimizer: AdamW { rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, corrected: true }, samples: 66, batch: 33, steps: 12 },
+    Run { name: "sixteen", inputs: 301, layers: &[Dense(16, Act::LeakyRelu(0.01), Init::HeNormal), Dense(33, Act::Sigmoid, Init::GlorotNormal), Dense(3, Act::Linear, Init::LecunNormal)],
+          loss: HalfMeanSquaredError, classes: false, optimizer: Momentum { rate: 0.02, decay: 0.8, nesterov: true }, samples: 14, batch: 7, steps: 10 },
+    Run { name: "wide", inputs: 270, layers: &[Dense(290, Act::Relu, Init::HeNormal), Dense(19, Act::Sigmoid, Init::GlorotUniform)],
+          loss: BinaryCrossEntropy, classes: false, optimizer: Plain { rate: 0.5 }, samples: 6, batch: 3, steps: 6 },
+    Run { name: "outputs", inputs: 9, layers: &[Dense(17, Act::Tanh, Init::GlorotUniform), Dense(300, Act::Softmax, Init::GlorotUniform)],
+          loss: CrossEntropy, classes: false, optimizer: Plain { rate: 0.05 }, samples: 8, batch: 4, steps: 8 },
+    Run { name: "tall", inputs: 7, layers: &[Dense(18, Act::Tanh, Init::LecunNormal), Dense(1, Act::Linear, Init::LecunNormal)],
+          loss: MeanSquaredError, classes: false, optimizer: AdamW { rate: 0.01, beta1: 0.8, beta2: 0.99, epsilon: 1e-7, corrected: false }, samples: 600, batch: 300, steps: 4 },
+    Run { name: "squared", inputs: 8, layers: &[Dense(20, Act::LeakyRelu(0.2), Init::HeUniform), Dense(5, Act::Softmax, Init::Zeros)],
+          loss: MeanSquaredError, classes: false, optimizer: Plain { rate: 0.5 }, samples: 40, batch: 20, steps: 12 },
+];
+
+/// What a run ends with.
+#[derive(Debug, PartialEq)]
+struct End {
+    /// Bits of the loss before each step.
+    losses: Vec<u32>,
+    params: u64,
+    state: u64,
+}
+
+/// What a run learns.
+struct Data {
+    x: Vec<f32>,
+    values: Vec<f32>,
+    classes: Vec<u32>,
+}
+
+impl Run {
+    fn outputs(&self) -> usize {
+        self.layers.last().unwrap().0
+    }
+
+    /// Inputs 2u − 1, every sixth +0; then targets: classes, bits for binary cross-entropy, else u.
+    fn data(&self) -> Data {
+        let mut random = Random::new(SEED, DATA_STREAM);
+        let x = (0..self.samples * self.inputs).map(|i| {
+            let u = random.uniform();
+            if i % 6 == 5 { 0.0 } else { 2.0 * u - 1.0 }
+        });
+        let x = x.collect();
+        let (mut values, mut classes) = (vec![], vec![]);
+        if self.classes {
+            classes.extend((0..self.samples).map(|_| random.below(self.outputs() as u32)));
+        } else {
+            values.extend((0..self.samples * self.outputs()).map(|_| match self.loss {
+                BinaryCrossEntropy => random.below(2) as f32,
+                _ => random.uniform(),
+            }));
+        }
+        Data { x, values, classes }
+    }
+
+    /// Steps of a run, and the samples each takes.
+    fn schedule(&self, lean: bool) -> (usize, usize) {
+        if lean { (self.steps * self.batch, 1) } else { (self.steps, self.batch) }
+    }
+
+    fn network(&self, arithmetic: NaiveArithmetic, lean: bool) -> Network<'static> {
+        let Run { inputs, layers, loss, optimizer, .. } = *self;
+        Network { arithmetic, lean, inputs, layers, loss, optimizer }
+    }
+
+    fn naive(&self, arithmetic: NaiveArithmetic, lean: bool) -> (End, Vec<f32>) {
+        let network = self.network(arithmetic, lean);
+        let data = self.data();
+        let targets: Vec<Target<'_>> = match self.classes {
+            true => data.classes.iter().map(|&class| Target::Class(class)).collect(),
+            false => data.values.chunks(self.outputs()).map(Target::Values).collect(),
+        };
+        let mut params = network.init(SEED);
+        let mut state = vec![0.0; params.len() * self.optimizer().state_per_parameter()];
+        let (steps, batch) = self.schedule(lean);
+        let losses = (0..steps).map(|step| {
+            let from = step * batch % self.samples;
+            let x = &data.x[from * self.inputs..][..batch * self.inputs];
+            network.train_step(step as u64, x, &targets[from..from + batch], &mut params, &mut state).to_bits()
+        });
+        let losses = losses.collect();
+        (End { losses, params: naive::hash(&params), state: naive::hash(&state) }, params)
+    }
+
+    fn layers(&self) -> Vec<Layer> {
+        self.layers.iter().map(|&Dense(units, activation, init)| layer(units, activation, init)).collect()
+    }
+
+    fn optimizer(&self) -> Optimizer {
+        optimizer(self.optimizer)
+    }
+
+    fn loss(&self) -> Loss {
+        match self.loss {
+            HalfMeanSquaredError => Loss::HalfMeanSquaredError,
+            MeanSquaredError => Loss::MeanSquaredError,
+            BinaryCrossEntropy => Loss::BinaryCrossEntropy,
+            CrossEntropy => Loss::CrossEntropy,
+        }
+    }
+
+    fn microprop(&self, isa: Isa, lean: bool) -> (End, Vec<f32>) {
+        let layers = self.layers();
+        let layout = Layout::new(self.inputs, &layers).unwrap();
+        let mlp = Mlp::new(layout, isa).schedule(if lean { Schedule::Lean } else { Schedule::Batch });
+        let trainer = Trainer::new(mlp, self.loss(), self.optimizer()).unwrap();
+        let (steps, batch) = self.schedule(lean);
+        let data = self.data();
+        let mut params = vec![f32::NAN; layout.params_len()];
+        microprop::init(&layout, SEED, &mut params).unwrap();
+        let mut state = vec![0.0; layout.optimizer_len(&self.optimizer())];
+        let mut workspace = vec![f32::NAN; mlp.workspace_len(batch).unwrap()];
+        let losses = (0..steps).map(|step| {
+            let from = step * batch % self.samples;
+            let x = &data.x[from * self.inputs..][..batch * self.inputs];
+            let targets = match self.classes {
+                true => Targets::Classes(&data.classes[from..from + batch]),
+                false => Targets::Values(&data.values[from * self.outputs()..][..batch * self.outputs()]),
+            };
+            trainer.train_step(step as u64, x, targets, &mut params, &mut state, &mut workspace).unwrap().to_bits()
+        });
+        let losses = losses.collect();
+        (End { losses, params: microprop::hash(&params), state: microprop::hash(&state) }, params)
+    }
+}
+
+fn layer(units: usize, activation: Act, init: Init) -> Layer {
+    let activation = match activation {
+        Act::Linear => Activation::Linear,
+        Act::Relu => Activation::Relu,
+        Act::LeakyRelu(slope) => Activation::LeakyRelu { slope },
+        Act::Sigmoid => Activation::Sigmoid,
+        Act::Tanh => Activation::Tanh,
+        Act::Softmax => Activation::Softmax,
+    };
+    Layer::dense(units, activation).with_init(match init {
+        Init::GlorotUniform => Initializer::GlorotUniform,
+        Init::GlorotNormal => Initializer::GlorotNormal,
+        Init::HeUniform => Initializer::HeUniform,
+        Init::HeNormal => Initializer::HeNormal,
+        Init::LecunUniform => Initializer::LecunUniform,
+        Init::LecunNormal => Initializer::LecunNormal,
+        Init::Zeros => Initializer::Zeros,
+    })
+}
+
+fn optimizer(optimizer: naive::Optimizer) -> Optimizer {
+    match optimizer {
+        Plain { rate } => Sgd::new(rate).into(),
+        Momentum { rate, decay, nesterov: false } => Sgd::new(rate).momentum(decay).into(),
+        Momentum { rate, decay, nesterov: true } => Sgd::new(rate).nesterov(decay).into(),
+        AdamW { rate, beta1, beta2, epsilon, corrected } => {
+            let placement = if corrected { EpsilonPlacement::Corrected } else { EpsilonPlacement::Uncorrected };
+            Adam::new(rate).betas(beta1, beta2).epsilon(epsilon, placement).into()
+        }
+    }
+}
+
+const BOTH: [NaiveArithmetic; 2] = [NaiveArithmetic::Portable, NaiveArithmetic::Fused];
+
+fn isas(arithmetic: NaiveArithmetic) -> impl Iterator<Item = Isa> {
+    let arithmetic = match arithmetic {
+        NaiveArithmetic::Fused => Arithmetic::Fused,
+        NaiveArithmetic::Portable => Arithmetic::Portable,
+    };
+    Isa::available().filter(move |isa| isa.arithmetic() == arithmetic)
+}
+
+/// Hashes of the final weights: batch portable, batch fused, lean portable, lean fused.
+#[rustfmt::skip]
+const HASHES: &[(&str, [u64; 4])] = &[
+    ("one", [0x8b333f50f1378d80, 0x27d28a8c5de4f89a, 0x69dc8079b8cccb3e, 0xa8caaa23d7f41d75]),
+    ("dot", [0x7a39f59cd98e04a9, 0x2c1eaf407c79d7b5, 0x5824b37f73fa961e, 0x440115b11a2cf84f]),
+    ("two", [0x791efef818469aaa, 0x703328649df53d6d, 0xad17207ed5ee9db8, 0x61dcaa4f7cba4ea9]),
+    ("ten", [0x21e25fb880ee5d1a, 0xf833b75df2c4dbad, 0xaa83e8673147f666, 0x6926961875c0ddce]),
+    ("sixteen", [0xfa9bfddd3b878721, 0xe0ffa4a824323270, 0x2284a5da4f417406, 0xf0a2df00d7e7f99b]),
+    ("wide", [0x75233dd8bd39ea18, 0x234fc65dd0a908dc, 0x77bc3c5982612529, 0xd5bf8bc60a7b1088]),
+    ("outputs", [0x4bba3ff96cc430f5, 0x0084294dbeff023e, 0xad05027237e69f98, 0x3f34f5961cfdc2d0]),
+    ("tall", [0xc8537dd484f021fd, 0x82f118586716ca16, 0xf85d5f6eff35d72e, 0x47b10a4fb6c0b93f]),
+    ("squared", [0xa7a45281813bddb8, 0x13151c0bd0b363a2, 0xd03a8567482baac9, 0x2fb36db6e2b325c6]),
+];
+
+/// Hashes of the initial weights of a 33-17 layer, see [`init_hash`].
+#[rustfmt::skip]
+const INIT_HASHES: &[(Init, u64)] = &[
+    (Init::GlorotUniform, 0x7298bdf26fd3249f),
+    (Init::GlorotNormal, 0x0391cdcb56453e4b),
+    (Init::HeUniform, 0x54e50d755d378eb1),
+    (Init::HeNormal, 0x2e9f2833d3261015),
+    (Init::LecunUniform, 0xbff7a9379e1f2bc7),
+    (Init::LecunNormal, 0x0c6b1066db385169),
+    (Init::Zeros, 0x83175c4256beedc5),
+];
+
+/// The columns of [`HASHES`].
+fn columns() -> impl Iterator<Item = (bool, NaiveArithmetic)> {
+    [false, true].into_iter().flat_map(|lean| BOTH.map(|arithmetic| (lean, arithmetic)))
+}
+
+#[test]
+fn whole_runs_have_the_naive_programs_bits() {
+    for run in RUNS {
+        let stored = HASHES.iter().find(|(name, _)| *name == run.name).map_or([0; 4], |&(_, hashes)| hashes);
+        let mut ends = vec![];
+        for ((lean, arithmetic), stored) in columns().zip(stored) {
+            let (expected, params) = run.naive(arithmetic, lean);
+            let name = format!("{}, {arithmetic:?}, lean: {lean}", run.name);
+            assert!(params.iter().all(|w| w.is_finite()), "{name} diverges");
+            assert!(f32::from_bits(expected.losses[0]) > 0.0, "{name} has nothing to learn");
+            for isa in isas(arithmetic) {
+                let (found, other_params) = run.microprop(isa, lean);
+                let first = params.iter().zip(&other_params).position(|(a, b)| a.to_bits() != b.to_bits());
+                assert_eq!(first, None, "{name} on {isa}: the first parameter that differs");
+                assert_eq!(found, expected, "{name} on {isa}");
+            }
+            if std::env::var_os("MICROPROP_NEW_HASHES").is_none() {
+                assert_eq!(expected.params, stored, "{name}: the stored hash was {stored:#018x}");
+            }
+            ends.push(expected.params);
+        }
+        // The four columns are four different results, or the comparison above says little.
+        for (i, a) in ends.iter().enumerate() {
+            assert!(!ends[..i].contains(a), "{}: columns {ends:x?} should all differ", run.name);
+        }
+    }
+}
+
+/// A network of one layer for each initializer.
+fn init_hash(init: Init) -> u64 {
+    let layers = [Dense(17, Act::Linear, init)];
+    let network = Network { inputs: 33, layers: &layers, ..RUNS[0].network(NaiveArithmetic::Portable, false) };
+    let params = network.init(SEED);
+    let layers = [layer(17, Act::Linear, init)];
+    let layout = Layout::new(33, &layers).unwrap();
+    let mut other_params = vec![f32::NAN; layout.params_len()];
+    microprop::init(&layout, SEED, &mut other_params).unwrap();
+    assert_eq!(naive::hash(&params), microprop::hash(&other_params), "{init:?}");
+    naive::hash(&params)
+}
+
+const INITS: [Init; 7] = [
+    Init::GlorotUniform,
+    Init::GlorotNormal,
+    Init::HeUniform,
+    Init::HeNormal,
+    Init::LecunUniform,
+    Init::LecunNormal,
+    Init::Zeros,
+];
+
+#[test]
+fn initial_weights_have_the_naive_programs_bits() {
+    let found: Vec<(Init, u64)> = INITS.iter().map(|&init| (init, init_hash(init))).collect();
+    assert_eq!(found, INIT_HASHES, "{found:#x?}");
+}
+
+#[test]
+fn the_generator_is_the_naive_programs() {
+    for (seed, stream) in [(0, 0), (7, 1), (u64::MAX, 1 << 40)] {
+        let (mut naive, mut rng) = (Random::new(seed, stream), Rng::with_stream(seed, stream));
+        for bound in (1..200).chain([u32::MAX, u32::MAX / 2 + 2]) {
+            assert_eq!(naive.word(), rng.next_u32());
+            assert_eq!(naive.uniform().to_bits(), rng.uniform().to_bits());
+            assert_eq!(naive.below(bound), rng.below(bound));
+        }
+        // Rule 8.4's shuffle.
+        let (mut a, mut b): (Vec<u32>, Vec<u32>) = ((0..100).collect(), (0..100).collect());
+        for last in (1..100).rev() {
+            a.swap(last, naive.below(last as u32 + 1) as usize);
+        }
+        rng.shuffle(&mut b);
+        assert_eq!(a, b);
+    }
+}
+
+/// Gradients and input deltas from a delta of the caller's, for every activation at the output.
+#[test]
+fn a_callers_delta_has_the_naive_programs_bits() {
+    for activation in [Act::Linear, Act::Relu, Act::LeakyRelu(0.1), Act::Sigmoid, Act::Tanh, Act::Softmax] {
+        for (inputs, outputs, batch) in [(5, 1, 3), (5, 10, 3), (7, 300, 2)] {
+            let dense = [Dense(17, Act::Tanh, Init::GlorotUniform), Dense(outputs, activation, Init::HeNormal)];
+            let layers = dense.map(|Dense(units, activation, init)| layer(units, activation, init));
+            let layout = Layout::new(inputs, &layers).unwrap();
+            let mut random = Random::new(SEED, DATA_STREAM);
+            let mut uniform = |n: usize| -> Vec<f32> { (0..n).map(|_| 2.0 * random.uniform() - 1.0).collect() };
+            // The second time all is so small that products and sums are subnormal or vanish.
+            for ((lean, arithmetic), small) in columns().flat_map(|column| [(column, false), (column, true)]) {
+                let batch = if lean { 1 } else { batch };
+                let (mut x, mut delta) = (uniform(batch * inputs), uniform(batch * outputs));
+                if small {
+                    x.iter_mut().for_each(|x| *x *= 1e-38);
+                    delta.iter_mut().for_each(|d| *d *= 1e-6);
+                }
+                let network = Network { inputs, layers: &dense, ..RUNS[0].network(arithmetic, lean) };
+                let params = network.init(SEED);
+                let samples: Vec<Sample> = (x.chunks(inputs).zip(delta.chunks(outputs)))
+                    .map(|(x, delta)| network.sample(&params, x, Target::Delta(delta), batch))
+                    .collect();
+                let outputs_expected: Vec<f32> = x.chunks(inputs).flat_map(|x| network.predict(&params, x)).collect();
+                let below: Vec<f32> = samples.iter().flat_map(|sample| sample.deltas[0].clone()).collect();
+                let gradient: Vec<f32> = (0..2)
+                    .flat_map(|l| (0..=[inputs, 17][l]).map(move |i| (l, i)))
+                    .flat_map(|(l, i)| (0..[17, outputs][l]).map(move |j| (l, i, j)))
+                    .map(|(l, i, j)| network.gradient(&samples, l, i, j))
+                    .collect();
+                for isa in isas(arithmetic) {
+                    let mlp = Mlp::new(layout, isa).schedule(if lean { Schedule::Lean } else { Schedule::Batch });
+                    let mut workspace = vec![f32::NAN; mlp.workspace_len(batch).unwrap()];
+                    let mut found = vec![f32::NAN; layout.trainable_len()];
+                    let mut found_below = vec![f32::NAN; x.len()];
+                    let pass = mlp.forward(&params, &x, &mut workspace).unwrap();
+                    let context =
+                        format!("{activation:?} {inputs}-17-{outputs} on {isa}, lean: {lean}, small: {small}");
+                    assert_eq!(bits(pass.outputs()), bits(&outputs_expected), "outputs of {context}");
+                    pass.gradient(Delta::Outputs(&delta), &params, &mut found, Some(&mut found_below)).unwrap();
+                    assert_eq!(bits(&found_below), bits(&below), "input delta of {context}");
+                    assert_eq!(bits(&found), bits(&gradient), "gradient of {context}");
+                }
+            }
+        }
+    }
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+/// Rule 6.4: a row of weights whose input is ±0 keeps its bits, −0 too.
+#[test]
+fn the_lean_schedule_skips_rows_of_zero_inputs() {
+    let dense = [Dense(3, Act::Linear, Init::Zeros)];
+    let layers = [layer(3, Act::Linear, Init::Zeros)];
+    let layout = Layout::new(2, &layers).unwrap();
+    let targets = [1.0, -1.0, 0.5];
+    for (lean, arithmetic) in columns() {
+        for x in [[0.0, 1.0], [-0.0, 1.0]] {
+            let network = Network {
+                inputs: 2,
+                layers: &dense,
+                loss: HalfMeanSquaredError,
+                optimizer: Plain { rate: 0.5 },
+                ..RUNS[0].network(arithmetic, lean)
+            };
+            let before = [-0.0_f32; 9];
+            let mut expected = before;
+            network.train_step(0, &x, &[Target::Values(&targets)], &mut expected, &mut []);
+            for isa in isas(arithmetic) {
+                let mlp = Mlp::new(layout, isa).schedule(if lean { Schedule::Lean } else { Schedule::Batch });
+                let trainer = Trainer::new(mlp, Loss::HalfMeanSquaredError, Sgd::new(0.5).into()).unwrap();
+                let mut workspace = vec![0.0; mlp.workspace_len(1).unwrap()];
+                let mut params = before;
+                trainer.train_step(0, &x, Targets::Values(&targets), &mut params, &mut [], &mut workspace).unwrap();
+                assert_eq!(bits(&params), bits(&expected), "{x:?} on {isa}, lean: {lean}");
+                assert_eq!(bits(&params[..3]), bits(&before[..3]), "{x:?} on {isa}, lean: {lean}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_hash_is_the_naive_programs() {
+    for values in [&[][..], &[0.0], &[-0.0], &[1.0, -1.5e-40, f32::INFINITY], &[-f32::NAN, f32::from_bits(0x7f80_0001)]]
+    {
+        assert_eq!(naive::hash(values), microprop::hash(values), "{values:?}");
+    }
+}
+
+/// The document's worked example: one step of a 2-2-1 network in numbers and bits.
+fn example() -> String {
+    let layers = [Dense(2, Act::Tanh, Init::GlorotUniform), Dense(1, Act::Sigmoid, Init::GlorotUniform)];
+    let mut text = String::new();
+    let mut line = |name: &str, values: &[f32]| {
+        let number = |v: &f32| format!("{v:<13} {:08x}", v.to_bits());
+        let numbers: Vec<String> = values.iter().map(number).collect();
+        writeln!(text, "{name:<18} {}", numbers.join("   ")).unwrap();
+    };
+    let network = Network { inputs: 2, layers: &layers, ..RUNS[0].network(NaiveArithmetic::Portable, false) };
+    let (x, t) = ([1.0, -0.5], [1.0]);
+    let mut params = network.init(SEED);
+    line("W1 row 0", &params[..2]);
+    line("W1 row 1", &params[2..4]);
+    line("W2", &params[6..8]);
+    let sample = network.sample(&params, &x, Target::Values(&t), 1);
+    line("x", &x);
+    line("values of layer 1", &sample.values[1]);
+    line("output", &network.predict(&params, &x));
+    line("delta of layer 2", &sample.deltas[2]);
+    line("delta of layer 1", &sample.deltas[1]);
+    let loss = network.train_step(0, &x, &[Target::Values(&t)], &mut params, &mut []);
+    line("loss", &[loss]);
+    line("new W1 row 0", &params[..2]);
+    line("new W1 row 1", &params[2..4]);
+    line("new b1", &params[4..6]);
+    line("new W2", &params[6..8]);
+    line("new b2", &params[8..]);
+    writeln!(text, "{:<18} {:016x}", "hash of params", naive::hash(&params)).unwrap();
+    text.lines().map(|line| line.trim_end().to_string() + "\n").collect()
+}
+
+/// A line of the document's table of runs.
+fn row(run: &Run, hashes: &[u64; 4]) -> String {
+    let [a, b, c, d] = hashes;
+    format!("| {} | `{a:016x}` | `{b:016x}` | `{c:016x}` | `{d:016x}` |", run.name)
+}
+
+/// A line of the document's table of what the runs are.
+fn description(run: &Run) -> String {
+    let layer = |&Dense(units, activation, init): &Dense| format!("{units} {activation:?} {init:?}");
+    let layers: Vec<String> = run.layers.iter().map(layer).collect();
+    let Run { name, inputs, loss, classes, optimizer, samples, batch, steps, .. } = run;
+    let classes = if *classes { ", classes" } else { "" };
+    let layers = layers.join(", ");
+    format!("| {name} | {inputs}, {layers} | {loss:?}{classes} | {optimizer:?} | {samples} | {batch} | {steps} |")
+}
+
+fn init_row(init: Init, hash: u64) -> String {
+    format!("| {init:?} | `{hash:016x}` |")
+}
+
+#[test]
+fn the_document_has_these_hashes() {
+    assert_eq!(HASHES.len(), RUNS.len());
+    for (run, (name, hashes)) in RUNS.iter().zip(HASHES) {
+        assert_eq!(run.name, *name);
+        for line in [description(run), row(run, hashes)] {
+            assert!(DOCUMENT.contains(&line), "docs/ARITHMETIC.md lacks\n{line}");
+        }
+    }
+    for &(init, hash) in INIT_HASHES {
+        assert!(DOCUMENT.contains(&init_row(init, hash)), "docs/ARITHMETIC.md lacks\n{}", init_row(init, hash));
+    }
+    let example = example();
+    assert!(DOCUMENT.contains(&example), "docs/ARITHMETIC.md lacks the example\n{example}");
+}
+
+/// What belongs into the document and into the constants above.
+#[test]
+#[ignore = "prints: cargo test --test arithmetic -- --ignored --nocapture print"]
+fn print_the_tables() {
+    println!("{}", example());
+    for run in RUNS {
+        println!("{}", description(run));
+    }
+    for run in RUNS {
+        let ends: Vec<u64> = columns().map(|(lean, arithmetic)| run.naive(arithmetic, lean).0.params).collect();
+        println!("{}", row(run, &ends.try_into().unwrap()));
+    }
+    for init in INITS {
+        println!("{}", init_row(init, init_hash(init)));
+    }
+    for run in RUNS {
+        let ends = columns().map(|(lean, arithmetic)| run.naive(arithmetic, lean).0.params);
+        let ends: Vec<String> = ends.map(|hash| format!("{hash:#018x}")).collect();
+        println!("    ({:?}, [{}]),", run.name, ends.join(", "));
+    }
+    for init in INITS {
+        println!("    (Init::{init:?}, {:#018x}),", init_hash(init));
+    }
+}

@@ -1,0 +1,365 @@
+//! docs/ARITHMETIC.md as a program: plain loops over f32, one sample and one
+//! element at a time, and nothing from the crate. "Rule 2.3" is the document's.
+
+pub mod math;
+pub mod random;
+
+use math::{Arithmetic, select};
+use random::Random;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    Linear,
+    Relu,
+    LeakyRelu(f32),
+    Sigmoid,
+    Tanh,
+    Softmax,
+}
+use Activation::*;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    GlorotUniform,
+    GlorotNormal,
+    HeUniform,
+    HeNormal,
+    LecunUniform,
+    LecunNormal,
+    Zeros,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Dense(pub usize, pub Activation, pub Init);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Loss {
+    HalfMeanSquaredError,
+    MeanSquaredError,
+    BinaryCrossEntropy,
+    CrossEntropy,
+}
+use Loss::*;
+
+/// What one sample's outputs are compared with, or told.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    Values(&'a [f32]),
+    Class(u32),
+    /// ∂loss/∂outputs from the caller.
+    Delta(&'a [f32]),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Optimizer {
+    Sgd { rate: f32 },
+    Momentum { rate: f32, decay: f32, nesterov: bool },
+    Adam { rate: f32, beta1: f32, beta2: f32, epsilon: f32, corrected: bool },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Network<'a> {
+    pub arithmetic: Arithmetic,
+    pub lean: bool,
+    pub inputs: usize,
+    pub layers: &'a [Dense],
+    pub loss: Loss,
+    pub optimizer: Optimizer,
+}
+
+/// What one sample leaves behind: `values[l]` feeds layer l, `deltas[l]` is
+/// ∂loss/∂values[l], before the activation that made it.
+pub struct Sample {
+    pub values: Vec<Vec<f32>>,
+    pub deltas: Vec<Vec<f32>>,
+    terms: Vec<f32>,
+}
+
+/// Rule 2.3: 16 partial sums by k mod 16, folded 8-4-2-1. The last sixteen may reach beyond `n`.
+fn sixteen(n: usize, add: impl Fn(f32, usize) -> f32) -> f32 {
+    let mut p = [0.0; 16];
+    for k in 0..n.next_multiple_of(16) {
+        p[k % 16] = add(p[k % 16], k);
+    }
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            p[i] += p[i + half];
+        }
+    }
+    p[0]
+}
+
+/// Element k, +0 beyond the last.
+fn at(x: &[f32], k: usize) -> f32 {
+    x.get(k).copied().unwrap_or(0.0)
+}
+
+fn sum(x: &[f32]) -> f32 {
+    sixteen(x.len(), |p, k| p + at(x, k))
+}
+
+impl Network<'_> {
+    fn mul_add(&self, a: f32, b: f32, c: f32) -> f32 {
+        self.arithmetic.mul_add(a, b, c)
+    }
+
+    fn dot(&self, x: &[f32], y: &[f32]) -> f32 {
+        sixteen(x.len(), |p, k| self.mul_add(at(x, k), at(y, k), p))
+    }
+
+    /// Rules 2.1 and 2.2: blocks of 256 terms, each in one chain or in four; the blocks in order.
+    fn product<const CHAINS: usize>(&self, n: usize, term: impl Fn(usize) -> (f32, f32)) -> f32 {
+        let block = |start: usize| {
+            let mut p = [0.0; CHAINS];
+            for k in start..n.min(start + 256) {
+                let (a, b) = term(k);
+                p[k % CHAINS] = self.mul_add(a, b, p[k % CHAINS]);
+            }
+            if CHAINS == 4 { (p[0] + p[1]) + (p[2] + p[3]) } else { p[0] }
+        };
+        (0..n).step_by(256).map(block).reduce(|total, block| total + block).unwrap()
+    }
+
+    /// Where the parameters of each layer begin, and its inputs.
+    fn places(&self) -> Vec<(usize, usize, Dense)> {
+        let mut next = (0, self.inputs);
+        let place = |&layer: &Dense| {
+            let (offset, inputs) = next;
+            next = (offset + (inputs + 1) * layer.0, layer.0);
+            (offset, inputs, layer)
+        };
+        self.layers.iter().map(place).collect()
+    }
+
+    pub fn params_len(&self) -> usize {
+        self.places().iter().map(|(_, inputs, layer)| (inputs + 1) * layer.0).sum()
+    }
+
+    /// Rule 8.5.
+    pub fn init(&self, seed: u64) -> Vec<f32> {
+        let mut params = vec![0.0; self.params_len()];
+        for (l, (offset, inputs, Dense(outputs, _, init))) in self.places().into_iter().enumerate() {
+            let mut random = Random::new(seed, l as u64);
+            let (fan_in, fan_out) = (inputs as f32, outputs as f32);
+            let (gain, fan) = match init {
+                Init::GlorotUniform | Init::GlorotNormal => (2.0, fan_in + fan_out),
+                Init::HeUniform | Init::HeNormal => (2.0, fan_in),
+                Init::LecunUniform | Init::LecunNormal => (1.0, fan_in),
+                Init::Zeros => continue,
+            };
+            for w in &mut params[offset..offset + inputs * outputs] {
+                *w = match init {
+                    Init::GlorotNormal | Init::HeNormal | Init::LecunNormal => (gain / fan).sqrt() * random.normal(),
+                    _ => (3.0 * gain / fan).sqrt() * (2.0 * random.uniform() - 1.0),
+                };
+            }
+        }
+        params
+    }
+
+    /// Rules 3.1 to 3.3: the values that feed each layer, then the last layer's pre-activations.
+    fn forward(&self, params: &[f32], x: &[f32]) -> Vec<Vec<f32>> {
+        let mut values = vec![x.to_vec()];
+        for (l, (offset, inputs, Dense(outputs, activation, _))) in self.places().into_iter().enumerate() {
+            let x = &values[l];
+            let w = |k: usize, j: usize| params[offset + k * outputs + j];
+            let z = (0..outputs).map(|j| {
+                let sum = match outputs {
+                    1 => self.dot(x, &params[offset..offset + inputs]),
+                    2..=16 => self.product::<4>(inputs, |k| (x[k], w(k, j))),
+                    _ => self.product::<1>(inputs, |k| (x[k], w(k, j))),
+                };
+                sum + w(inputs, j)
+            });
+            let last = l + 1 == self.layers.len();
+            let y = z.map(|z| if last { z } else { self.activate(activation, z) }).collect();
+            values.push(y);
+        }
+        values
+    }
+
+    /// Rule 3.3.
+    fn activate(&self, activation: Activation, z: f32) -> f32 {
+        match activation {
+            Linear | Softmax => z,
+            Relu => select(0.0 > z, 0.0, z),
+            LeakyRelu(slope) => select(z > 0.0, z, z * slope),
+            Sigmoid => self.arithmetic.sigmoid(z),
+            Tanh => self.arithmetic.tanh(z),
+        }
+    }
+
+    /// Rule 3.3: d times the slope where the value is y.
+    fn slope(&self, activation: Activation, d: f32, y: f32) -> f32 {
+        match activation {
+            Linear | Softmax => d,
+            Relu => select(y > 0.0, d, 0.0),
+            LeakyRelu(slope) => select(y > 0.0, d, d * slope),
+            Sigmoid => d * (y * (1.0 - y)),
+            Tanh => d * self.mul_add(-y, y, 1.0),
+        }
+    }
+
+    /// Rule 3.4: the values, the largest pre-activation, the sum of the exponentials.
+    fn softmax(&self, z: &[f32]) -> (Vec<f32>, f32, f32) {
+        let largest = z.iter().fold(f32::NEG_INFINITY, |m, &z| select(z > m, z, m));
+        let e: Vec<f32> = z.iter().map(|z| self.arithmetic.exp(z - largest)).collect();
+        let total = sum(&e);
+        (e.iter().map(|e| e / total).collect(), largest, total)
+    }
+
+    /// The network's outputs for one sample.
+    pub fn predict(&self, params: &[f32], x: &[f32]) -> Vec<f32> {
+        self.output(&self.forward(params, x)[self.layers.len()])
+    }
+
+    fn output(&self, z: &[f32]) -> Vec<f32> {
+        match self.layers[self.layers.len() - 1].1 {
+            Softmax => self.softmax(z).0,
+            activation => z.iter().map(|&z| self.activate(activation, z)).collect(),
+        }
+    }
+
+    /// Rules 4.2 to 4.5: the delta of the last layer and the addends of the loss, from its pre-activations.
+    fn top(&self, z: &[f32], target: Target<'_>, scale: f32) -> (Vec<f32>, Vec<f32>) {
+        let outputs = z.len();
+        match (self.loss, target) {
+            (BinaryCrossEntropy, Target::Values(t)) => {
+                let delta = |(&z, &t): (&f32, &f32)| (self.arithmetic.sigmoid(z) - t) * scale;
+                let term =
+                    |(&z, &t): (&f32, &f32)| (self.activate(Relu, z) - z * t) + self.arithmetic.softplus_tail(z.abs());
+                (z.iter().zip(t).map(delta).collect(), z.iter().zip(t).map(term).collect())
+            }
+            (CrossEntropy, Target::Class(class)) => {
+                let (p, largest, total) = self.softmax(z);
+                let class = class as usize;
+                let delta = |j: usize| (if j == class { p[j] - 1.0 } else { p[j] }) * scale;
+                let term = self.arithmetic.ln(total) + (largest - z[class]);
+                ((0..outputs).map(delta).collect(), vec![term])
+            }
+            (CrossEntropy, Target::Values(t)) => {
+                let (p, largest, total) = self.softmax(z);
+                let (ln, weight) = (self.arithmetic.ln(total), sum(t));
+                let delta = |j: usize| (p[j] * weight - t[j]) * scale;
+                let term = sixteen(outputs, |p, j| p + at(t, j) * (ln + (largest - at(z, j))));
+                ((0..outputs).map(delta).collect(), vec![term])
+            }
+            (_, target) => {
+                let y = self.output(z);
+                let (d, terms): (Vec<f32>, Vec<f32>) = match target {
+                    Target::Values(t) => y.iter().zip(t).map(|(y, t)| ((y - t) * scale, (y - t) * (y - t))).unzip(),
+                    Target::Delta(d) => (d.to_vec(), vec![]),
+                    Target::Class(_) => panic!("classes are for cross-entropy"),
+                };
+                let delta = match self.layers[self.layers.len() - 1].1 {
+                    Softmax => {
+                        let mean = self.dot(&d, &y);
+                        y.iter().zip(&d).map(|(y, d)| y * (d - mean)).collect()
+                    }
+                    activation => y.iter().zip(&d).map(|(&y, &d)| self.slope(activation, d, y)).collect(),
+                };
+                (delta, terms)
+            }
+        }
+    }
+
+    /// One sample forward and backward; `n` is the number of samples of the step.
+    pub fn sample(&self, params: &[f32], x: &[f32], target: Target<'_>, n: usize) -> Sample {
+        let mut values = self.forward(params, x);
+        let z = values.pop().unwrap();
+        let (n, outputs) = (n as f32, z.len() as f32);
+        let scale = match self.loss {
+            HalfMeanSquaredError | CrossEntropy => 1.0 / n,
+            MeanSquaredError => 2.0 / (n * outputs),
+            BinaryCrossEntropy => 1.0 / (n * outputs),
+        };
+        let (delta, terms) = self.top(&z, target, scale);
+        let mut deltas = vec![delta];
+        // Rules 5.1 and 5.2.
+        for (l, (offset, inputs, Dense(outputs, ..))) in self.places().into_iter().enumerate().rev() {
+            let delta = &deltas[0];
+            let below = if l == 0 { Linear } else { self.layers[l - 1].1 };
+            let row = |i: usize| &params[offset + i * outputs..][..outputs];
+            let product = |i: usize| match self.lean {
+                true => self.dot(row(i), delta),
+                false => self.product::<1>(outputs, |k| (delta[k], row(i)[k])),
+            };
+            deltas.insert(0, (0..inputs).map(|i| self.slope(below, product(i), values[l][i])).collect());
+        }
+        Sample { values, deltas, terms }
+    }
+
+    /// Rule 4.6: the loss.
+    fn loss(&self, samples: &[Sample]) -> f32 {
+        let terms: Vec<f32> = samples.iter().flat_map(|sample| &sample.terms).copied().collect();
+        let (n, outputs) = (samples.len() as f32, self.layers[self.layers.len() - 1].0 as f32);
+        sum(&terms)
+            / match self.loss {
+                HalfMeanSquaredError => 2.0 * n,
+                MeanSquaredError | BinaryCrossEntropy => n * outputs,
+                CrossEntropy => n,
+            }
+    }
+
+    /// Rule 5.3: parameter (i, j) of layer l; the bias is a row whose input is 1.
+    pub fn gradient(&self, samples: &[Sample], l: usize, i: usize, j: usize) -> f32 {
+        let x = |s: usize| samples[s].values[l].get(i).copied().unwrap_or(1.0);
+        self.product::<1>(samples.len(), |s| (x(s), samples[s].deltas[l + 1][j]))
+    }
+
+    /// One step on the samples in `x`; returns the loss before it. `state`: all first floats, then all second.
+    pub fn train_step(
+        &self,
+        step: u64,
+        x: &[f32],
+        targets: &[Target<'_>],
+        params: &mut [f32],
+        state: &mut [f32],
+    ) -> f32 {
+        let n = targets.len();
+        let samples = x.chunks(self.inputs).zip(targets).map(|(x, &t)| self.sample(params, x, t, n));
+        let samples: Vec<Sample> = samples.collect();
+        let count = params.len();
+        for (l, (offset, inputs, Dense(outputs, ..))) in self.places().into_iter().enumerate() {
+            for (i, j) in (0..=inputs).flat_map(|i| (0..outputs).map(move |j| (i, j))) {
+                let p = offset + i * outputs + j;
+                let w = &mut params[p];
+                if let (true, Optimizer::Sgd { rate }) = (self.lean, self.optimizer) {
+                    // Rule 6.4.
+                    let x = samples[0].values[l].get(i).copied().unwrap_or(1.0);
+                    if x != 0.0 {
+                        *w = self.mul_add(-rate * x, samples[0].deltas[l + 1][j], *w);
+                    }
+                    continue;
+                }
+                let g = self.gradient(&samples, l, i, j);
+                match self.optimizer {
+                    Optimizer::Sgd { rate } => *w = self.mul_add(g, -rate, *w),
+                    Optimizer::Momentum { rate, decay, nesterov } => {
+                        let v = self.mul_add(decay, state[p], g);
+                        state[p] = v;
+                        *w = self.mul_add(if nesterov { self.mul_add(decay, v, g) } else { v }, -rate, *w);
+                    }
+                    Optimizer::Adam { rate, beta1, beta2, epsilon, corrected } => {
+                        let [rest1, rest2] = [beta1, beta2].map(|beta| (1.0 - f64::from(beta)) as f32);
+                        let [power1, power2] = [beta1, beta2].map(|beta| random::power(f64::from(beta), step + 1));
+                        let (rate, root) = (f64::from(rate) / (1.0 - power1), (1.0 - power2).sqrt());
+                        let (rate, scale) = if corrected { (rate, 1.0 / root) } else { (rate * root, 1.0) };
+                        let m = self.mul_add(beta1, state[p], rest1 * g);
+                        let v = self.mul_add(beta2, state[count + p], rest2 * g * g);
+                        (state[p], state[count + p]) = (m, v);
+                        *w += -rate as f32 * m / self.mul_add(v.sqrt(), scale as f32, epsilon);
+                    }
+                }
+            }
+        }
+        self.loss(&samples)
+    }
+}
+
+/// Rule 9: FNV-1a, 64 bits.
+pub fn hash(values: &[f32]) -> u64 {
+    let bits = values.iter().map(|v| if v.is_nan() { 0x7fc0_0000 } else { v.to_bits() });
+    bits.flat_map(u32::to_le_bytes)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
