@@ -112,7 +112,7 @@ impl Arithmetic {
     }
 
     /// Rule 7.7: ln(1 + e^−|x|).
-    pub fn softplus_tail(self, x: f32) -> f32 {
+    pub fn softplus_of_negative(self, x: f32) -> f32 {
         let e = self.exp(-x.abs());
         if e > float(0x3ed4_13cd) { self.ln_of(1.0, self.mul_add(e, 0.5, -0.5)) } else { self.ln_of(0.0, e) }
     }

@@ -227,7 +227,7 @@ impl Network<'_> {
             (BinaryCrossEntropy, Target::Values(t)) => {
                 let delta = |(&z, &t): (&f32, &f32)| (self.arithmetic.sigmoid(z) - t) * scale;
                 let term =
-                    |(&z, &t): (&f32, &f32)| (self.activate(Relu, z) - z * t) + self.arithmetic.softplus_tail(z.abs());
+                    |(&z, &t): (&f32, &f32)| (self.activate(Relu, z) - z * t) + self.arithmetic.softplus_of_negative(z);
                 (z.iter().zip(t).map(delta).collect(), z.iter().zip(t).map(term).collect())
             }
             (CrossEntropy, Target::Class(class)) => {
@@ -275,7 +275,7 @@ impl Network<'_> {
         };
         let (delta, terms) = self.top(&z, target, scale);
         let mut deltas = vec![delta];
-        // Rules 5.1 and 5.2.
+        // Rule 5.1.
         for (l, (offset, inputs, Dense(outputs, ..))) in self.places().into_iter().enumerate().rev() {
             let delta = &deltas[0];
             let below = if l == 0 { Linear } else { self.layers[l - 1].1 };
@@ -301,7 +301,7 @@ impl Network<'_> {
             }
     }
 
-    /// Rule 5.3: parameter (i, j) of layer l; the bias is a row whose input is 1.
+    /// Rule 5.2: parameter (i, j) of layer l; the bias is a row whose input is 1.
     pub fn gradient(&self, samples: &[Sample], l: usize, i: usize, j: usize) -> f32 {
         let x = |s: usize| samples[s].values[l].get(i).copied().unwrap_or(1.0);
         self.product::<1>(samples.len(), |s| (x(s), samples[s].deltas[l + 1][j]))
