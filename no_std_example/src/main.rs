@@ -1,0 +1,10 @@
+//! Runs the motor monitor: as firmware, and on the desktop.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(not(target_os = "none"))]
+mod desktop;
+#[cfg(target_os = "none")]
+mod firmware;
+
+#[cfg(not(target_os = "none"))]
+use desktop::main;
