@@ -220,7 +220,7 @@ fn one_thread_allocates_nothing() {
         let scale = if isa == Isa::SCALAR { 20 } else { 1 };
         for workload in &WORKLOADS {
             let mlp = Mlp::new(workload.layout, isa);
-            for mlp in [mlp, mlp.schedule(Schedule::Lean)] {
+            for mlp in [mlp, mlp.with_schedule(Schedule::Lean)] {
                 let steps = if workload.batch > 100 { STEPS / 20 } else { STEPS / scale };
                 assert_eq!(count(workload, mlp, steps), [0; 3], "{}, {mlp:?}", workload.name);
             }
@@ -238,7 +238,7 @@ fn a_pool_allocates_nothing() {
     for arithmetic in [Arithmetic::Portable, Arithmetic::Fused] {
         let Ok(isa) = Isa::new(arithmetic) else { continue };
         for workload in &WORKLOADS {
-            let mlp = Mlp::new(workload.layout, isa).threads(2).grain(1);
+            let mlp = Mlp::new(workload.layout, isa).with_threads(2).with_grain(1);
             let steps = if workload.batch > 100 { STEPS / 20 } else { STEPS };
             let counted = pool.install(|| count(workload, mlp, steps));
             assert_eq!(counted, [0; 3], "{}, {mlp:?}", workload.name);

@@ -152,7 +152,7 @@ impl Run {
     fn microprop(&self, isa: Isa, lean: bool) -> (End, Vec<f32>) {
         let layers = self.layers();
         let layout = Layout::new(self.inputs, &layers).unwrap();
-        let mlp = Mlp::new(layout, isa).schedule(if lean { Schedule::Lean } else { Schedule::Batch });
+        let mlp = Mlp::new(layout, isa).with_schedule(if lean { Schedule::Lean } else { Schedule::Batch });
         let trainer = Trainer::new(mlp, self.loss(), self.optimizer()).unwrap();
         let (steps, batch) = self.schedule(lean);
         let data = self.data();
@@ -352,7 +352,7 @@ fn a_callers_delta_has_the_naive_programs_bits() {
                     .map(|(l, i, j)| network.gradient(&samples, l, i, j))
                     .collect();
                 for isa in isas(arithmetic) {
-                    let mlp = Mlp::new(layout, isa).schedule(if lean { Schedule::Lean } else { Schedule::Batch });
+                    let mlp = Mlp::new(layout, isa).with_schedule(if lean { Schedule::Lean } else { Schedule::Batch });
                     let mut workspace = vec![f32::NAN; mlp.workspace_len(batch).unwrap()];
                     let mut found = vec![f32::NAN; layout.trainable_len()];
                     let mut found_below = vec![f32::NAN; x.len()];
@@ -393,7 +393,7 @@ fn the_lean_schedule_skips_rows_of_zero_inputs() {
             let mut expected = before;
             network.train_step(0, &x, &[Target::Values(&targets)], &mut expected, &mut []);
             for isa in isas(arithmetic) {
-                let mlp = Mlp::new(layout, isa).schedule(if lean { Schedule::Lean } else { Schedule::Batch });
+                let mlp = Mlp::new(layout, isa).with_schedule(if lean { Schedule::Lean } else { Schedule::Batch });
                 let trainer = Trainer::new(mlp, Loss::HalfMeanSquaredError, Sgd::new(0.5).into()).unwrap();
                 let mut workspace = vec![0.0; mlp.workspace_len(1).unwrap()];
                 let mut params = before;

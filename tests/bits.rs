@@ -170,7 +170,7 @@ impl Case {
     /// The parameters and what else it ends with.
     fn run_from(&self, how: How, mut params: Vec<f32>) -> (Vec<f32>, End) {
         let (layout, batch) = (self.layout(), self.batch);
-        let mlp = how.backend.1(Mlp::new(layout, how.isa).threads(how.threads).grain(how.grain));
+        let mlp = how.backend.1(Mlp::new(layout, how.isa).with_threads(how.threads).with_grain(how.grain));
         let trainer = Trainer::new(mlp, self.loss, self.optimizer).unwrap();
         let (x, values, classes) = self.data(batch);
         let targets = self.targets(&values, &classes);
@@ -364,7 +364,7 @@ fn a_batch_of_predictions_is_its_samples_predictions() {
             for rows in [1, 2, 3, 4, 7] {
                 assert_eq!(predict(rows, mlp), expected, "{} on {isa}, {rows} samples at a time", case.name);
             }
-            assert_eq!(predict(1, mlp.schedule(Schedule::Lean)), expected, "{} on {isa}, lean", case.name);
+            assert_eq!(predict(1, mlp.with_schedule(Schedule::Lean)), expected, "{} on {isa}, lean", case.name);
         }
     }
 }
@@ -376,7 +376,7 @@ fn every_instruction_set_in_the_lean_schedule() {
         let layout = case.layout();
         let (x, values, classes) = case.data(case.batch.min(9));
         let run = |isa: Isa, in_two: bool| {
-            let mlp = Mlp::new(layout, isa).schedule(Schedule::Lean);
+            let mlp = Mlp::new(layout, isa).with_schedule(Schedule::Lean);
             let trainer = Trainer::new(mlp, case.loss, case.optimizer).unwrap();
             let (mut params, mut state) = (case.params(), vec![0.0; layout.optimizer_len(&case.optimizer)]);
             let mut workspace = vec![f32::NAN; mlp.workspace_len(1).unwrap()];

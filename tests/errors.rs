@@ -123,7 +123,7 @@ fn delta(before_activation: bool, values: &[f32]) -> Delta<'_> {
 /// Both schedules with their batches; the batch schedule in one piece and in three.
 fn mlps() -> [(Mlp<'static>, usize); 3] {
     let mlp = Mlp::new(LAYOUT, Isa::detect());
-    [(mlp, 4), (mlp.threads(3).grain(1), 4), (mlp.schedule(Schedule::Lean), 1)]
+    [(mlp, 4), (mlp.with_threads(3).with_grain(1), 4), (mlp.with_schedule(Schedule::Lean), 1)]
 }
 
 #[test]
@@ -432,8 +432,8 @@ fn a_loss_that_is_not_finite_changes_nothing() {
                     let layers = [Layer::dense(6, hidden), Layer::dense(outputs, top)];
                     let layout = Layout::new(5, &layers).unwrap();
                     let mlp = Mlp::new(layout, isa);
-                    let lean = mlp.schedule(Schedule::Lean);
-                    for (mlp, batch) in [(mlp, 7), (mlp.threads(3).grain(1), 7), (lean, 1)] {
+                    let lean = mlp.with_schedule(Schedule::Lean);
+                    for (mlp, batch) in [(mlp, 7), (mlp.with_threads(3).with_grain(1), 7), (lean, 1)] {
                         for optimizer in OPTIMIZERS {
                             let trainer = Trainer::new(mlp, loss, optimizer).unwrap();
                             let values = numbers(batch * outputs, 6);
@@ -507,7 +507,7 @@ fn targets_are_checked() {
         let last = batch - 1;
         let train = |top: Activation, loss: Loss, targets: Targets<'_>| {
             let layers = [Layer::dense(4, top)];
-            let mlp = Mlp::new(Layout::new(2, &layers).unwrap(), Isa::detect()).schedule(schedule);
+            let mlp = Mlp::new(Layout::new(2, &layers).unwrap(), Isa::detect()).with_schedule(schedule);
             spoilt(&Trainer::new(mlp, loss, OPTIMIZERS[3]).unwrap(), batch, targets, &|_, _| ())
         };
         // Classes.
@@ -678,8 +678,8 @@ fn lengths_of_the_largest_networks_do_not_overflow() {
         assert!(layout.lean_workspace_len() < layout.params_len());
         for batch in [0, 1, 2, 1 << 20, usize::MAX / 64, isize::MAX as usize, usize::MAX - 15, usize::MAX] {
             for threads in [0, 1, 3, 1 << 20, usize::MAX / 32, usize::MAX] {
-                let mlp = Mlp::new(layout, Isa::SCALAR).threads(threads).grain(usize::MAX).grain(0);
-                let lean = mlp.schedule(Schedule::Lean);
+                let mlp = Mlp::new(layout, Isa::SCALAR).with_threads(threads).with_grain(usize::MAX).with_grain(0);
+                let lean = mlp.with_schedule(Schedule::Lean);
                 assert_eq!(lean.workspace_len(batch), Ok(layout.lean_workspace_len()));
                 assert_eq!(lean.predict_workspace_len(batch), Ok(layout.lean_workspace_len()));
                 for len in [mlp.workspace_len(batch), mlp.predict_workspace_len(batch)] {
@@ -698,7 +698,7 @@ fn lengths_of_the_largest_networks_do_not_overflow() {
 
 #[test]
 fn more_threads_than_memory_is_an_error() {
-    let mlp = Mlp::new(LAYOUT, Isa::detect()).threads(usize::MAX);
+    let mlp = Mlp::new(LAYOUT, Isa::detect()).with_threads(usize::MAX);
     let (params, x, mut y) = (numbers(LAYOUT.params_len(), 1), numbers(6, 2), numbers(10, 3));
     let before = bits(&y);
     let mut workspace = vec![0.0; 4096];
@@ -933,9 +933,10 @@ fn random_calls_neither_panic_nor_write_where_they_should_not() {
                 .collect();
             let layout = Layout::new(size(rng, 20), &layers).unwrap();
             let lean = rng.below(3) == 0;
-            let mut mlp = Mlp::new(layout, isa).grain(rng.below(1000) as usize).threads(rng.below(5) as usize);
+            let mut mlp =
+                Mlp::new(layout, isa).with_grain(rng.below(1000) as usize).with_threads(rng.below(5) as usize);
             if lean {
-                mlp = mlp.schedule(Schedule::Lean);
+                mlp = mlp.with_schedule(Schedule::Lean);
             }
             let batch = if lean && rng.below(8) > 0 { 1 } else { size(rng, 9) };
             let (params_len, outputs) = (layout.params_len(), layout.outputs());
