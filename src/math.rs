@@ -3,8 +3,8 @@
 //! Each is written once over the lanes of an instruction set, from additions,
 //! multiplications, correctly rounded divisions and shifts of the exponent: no
 //! tables, no approximate reciprocals, no platform library, no flushing of
-//! subnormals. The two arithmetics run the same formula, so that their results
-//! differ only where [`mul_add`](crate::Arithmetic) rounds once or twice.
+//! subnormals. Both [arithmetics](crate::Arithmetic) run the same formula: their
+//! results differ only where a multiply-add rounds once or twice.
 //!
 //! # Accuracy
 //! The error is the distance, counted in representable `f32`, from the

@@ -25,6 +25,9 @@ const C: [f32; 5] = [
 /// 1.5·2²³: added to a small number, it leaves the nearest integer in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
+/// What brings a small power of two into the range of normal numbers, taken back.
+const TWO_POW_MINUS_25: f32 = f32::from_bits((127 - 25) << 23);
+
 /// `e^x = 2^k · (1 + p)` with |p| < 0.42, for |x| ≤ 105: returns p and the bits of 2^(k + shift).
 ///
 /// k is an integer near x / ln 2. The bits are `(k + shift + 127) << 23`, wrapping: those of
@@ -68,5 +71,3 @@ pub(super) fn exp_of_negative<S: Simd>(s: S, x: S::Vector) -> S::Vector {
     let power = s.from_bits(power);
     s.mul(s.mul_add(p, power, power), s.splat(TWO_POW_MINUS_25))
 }
-
-const TWO_POW_MINUS_25: f32 = f32::from_bits((127 - 25) << 23);
