@@ -267,7 +267,8 @@ impl Pass<'_, '_> {
     ///
     /// # Errors
     /// [`StepError::Length`] or [`StepError::Trainer`]; parameters, state and
-    /// `input_delta` are then as they were.
+    /// `input_delta` are then as they were. The delta is taken as it is: the loss
+    /// is the caller's, and so is the check that it is finite.
     pub fn backward(
         self,
         optimizer: &Optimizer,
@@ -425,7 +426,9 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// [`StepError`]; parameters and state are then as they were. A loss that is not finite
-    /// is an error too, found before any parameter is written.
+    /// is an error too, found before any parameter is written. Only the loss is looked at: where
+    /// tanh, sigmoid or ReLU flattens an infinite input, the loss is finite and the gradient is
+    /// not, and it is the next step that says so.
     pub fn train_step(
         &self,
         step: u64,
@@ -470,7 +473,8 @@ impl<'a> Trainer<'a> {
     /// the same bits as [`train_step`](Self::train_step) in the batch schedule.
     ///
     /// # Errors
-    /// [`StepError::Length`]; parameters and state are then as they were.
+    /// [`StepError::Length`]; parameters and state are then as they were. The gradient's
+    /// values are not checked.
     pub fn apply(&self, step: u64, gradient: &[f32], params: &mut [f32], state: &mut [f32]) -> Result<(), StepError> {
         let layout = &self.mlp.layout;
         StepError::check(Buffer::Gradient, layout.trainable_len(), gradient.len())?;
