@@ -446,7 +446,7 @@ fn example() -> String {
     let layers = [Dense(2, Act::Tanh, Init::GlorotUniform), Dense(1, Act::Sigmoid, Init::GlorotUniform)];
     let mut text = String::new();
     let mut line = |name: &str, values: &[f32]| {
-        let number = |v: &f32| format!("{v:<13} {:08x}", v.to_bits());
+        let number = |v: &f32| format!("{v:<14} {:08x}", v.to_bits());
         let numbers: Vec<String> = values.iter().map(number).collect();
         writeln!(text, "{name:<18} {}", numbers.join("   ")).unwrap();
     };

@@ -163,8 +163,13 @@ impl Case {
         (x, values, (0..batch).map(|_| rng.below(outputs as u32)).collect())
     }
 
+    /// Cross-entropy has classes where the batch is odd, values where it is even.
     fn targets<'t>(&self, values: &'t [f32], classes: &'t [u32]) -> Targets<'t> {
-        if self.loss == CrossEntropy { Targets::Classes(classes) } else { Targets::Values(values) }
+        if self.loss == CrossEntropy && self.batch % 2 == 1 {
+            Targets::Classes(classes)
+        } else {
+            Targets::Values(values)
+        }
     }
 
     /// The parameters and what else it ends with.
