@@ -3,8 +3,7 @@
 //! rayon pool.
 //!
 //! Excepted by name are products that go to the `matrixmultiply` crate, which
-//! allocates its packing buffers on every call. No workload here selects it; see the
-//! end of the file.
+//! allocates its packing buffers on every call: see the end of the file.
 
 use microprop::{
     Adam, Arithmetic, Isa, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Sgd, Targets, Trainer, init, layout,
@@ -251,6 +250,27 @@ fn a_pool_allocates_nothing() {
     assert!(spawning >= 10, "{spawning}");
 }
 
-// The exception. Where a layer's products are handed to `matrixmultiply`, a step
-// allocates, once per product: its workload goes here, in a test that asserts just
-// that, so that the exception ends when it is no longer needed.
+/// The exception, by name: products that are left to `matrixmultiply` allocate, one
+/// forward, one below and one for each layer's gradient; small ones beside them don't.
+#[cfg(feature = "alloc")]
+#[test]
+fn matrixmultiply_allocates() {
+    let _alone = ALONE.lock();
+    let Some(backend) = microprop::Backend::matrixmultiply() else {
+        println!("SKIPPED: matrixmultiply, whose sums have another order on this machine");
+        return;
+    };
+    let large = Workload {
+        batch: 64,
+        ..plain(
+            "large",
+            layout!(128 => dense(128, Relu), dense(128, Relu), dense(4, Linear)),
+            Loss::MeanSquaredError,
+            Optimizer::Sgd(Sgd::new(0.01)),
+        )
+    };
+    let mlp = Mlp::new(large.layout, Isa::detect());
+    assert_eq!(count(&large, mlp, 20), [0; 3]);
+    let [training, predicting, _] = count(&large, mlp.with_backend(backend), 20);
+    assert_eq!((training, predicting), (20 * (2 + 1 + 2), 2 * 2));
+}

@@ -110,7 +110,17 @@ fn all_cases() -> impl Iterator<Item = Case> {
 
 /// Products that another library may compute. A backend is a line here.
 type Backend = (&'static str, for<'a> fn(Mlp<'a>) -> Mlp<'a>);
-const BACKENDS: &[Backend] = &[("own kernels", |mlp| mlp)];
+const BACKENDS: &[Backend] = &[
+    ("own kernels", |mlp| mlp),
+    #[cfg(feature = "alloc")]
+    ("matrixmultiply", |mlp| match microprop::Backend::matrixmultiply() {
+        Some(backend) => mlp.with_backend(backend),
+        None => {
+            println!("SKIPPED: matrixmultiply, whose sums have another order on this machine");
+            mlp
+        }
+    }),
+];
 
 /// How a case is run. None of it may change a bit.
 #[derive(Clone, Copy, Debug)]

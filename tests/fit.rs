@@ -181,7 +181,7 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
     assert_eq!(check(&x, (&y).into(), bce().batch_size(0), "batch size of 0"), FitError::BatchSize);
     check(&x[1..], (&y).into(), bce(), "expected one or more samples of 3");
     check(&[], (&y[..0]).into(), bce(), "expected one or more samples of 3");
-    check(&x, (&y[1..]).into(), bce(), "expected 10 elements, found 9");
+    check(&x, (&y[1..]).into(), bce(), "expected a length of 10, found 9");
     check(&x, Targets::Classes(&[0; 10]), bce(), "class indices");
     check(&x, (&y).into(), bce().validation(&x[..4], &y), "validation: inputs");
     for fraction in [0.0, 1.0, -0.5, 0.999, f32::NAN] {
