@@ -1,6 +1,5 @@
 //! Whose kernels compute large products: ours, or the crate `matrixmultiply`'s.
 
-#[cfg(feature = "alloc")]
 use crate::Isa;
 #[cfg(feature = "alloc")]
 use crate::kernels;
@@ -37,15 +36,6 @@ impl Backend {
         kernels::matrixmultiply_agrees(isa).then_some(Self(Kind::MatrixMultiply))
     }
 
-    /// Whether a product of `m × k` by `k × n` is matrixmultiply's work.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn takes(self, isa: Isa, m: usize, k: usize, n: usize) -> bool {
-        const LARGE: usize = 1 << 20;
-        self.0 == Kind::MatrixMultiply
-            && isa.arithmetic() == Arithmetic::Fused
-            && m.saturating_mul(k).saturating_mul(n) >= LARGE
-    }
-
     /// Floats of scratch that an update of rows of `outputs` parameters needs.
     #[cfg_attr(not(feature = "alloc"), allow(unused_variables, reason = "our kernels need none"))]
     pub(crate) const fn scratch_len(self, outputs: usize) -> usize {
@@ -56,6 +46,29 @@ impl Backend {
             #[cfg(feature = "alloc")]
             Kind::MatrixMultiply => outputs,
         }
+    }
+}
+
+/// What a kernel of a step runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Engine {
+    pub(crate) isa: Isa,
+    pub(crate) backend: Backend,
+}
+
+impl Engine {
+    /// This crate's kernels.
+    pub(crate) const fn own(isa: Isa) -> Self {
+        Self { isa, backend: Backend::OWN }
+    }
+
+    /// Whether a product of `m × k` by `k × n` is matrixmultiply's work.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn leaves(self, m: usize, k: usize, n: usize) -> bool {
+        const LARGE: usize = 1 << 20;
+        self.backend.0 == Kind::MatrixMultiply
+            && self.isa.arithmetic() == Arithmetic::Fused
+            && m.saturating_mul(k).saturating_mul(n) >= LARGE
     }
 }
 

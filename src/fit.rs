@@ -43,9 +43,12 @@ pub struct Fit<'a> {
     seed: u64,
     validation: Validation<'a>,
     patience: Option<usize>,
-    on_epoch: Option<Box<dyn FnMut(&Epoch) + 'a>>,
-    stop_when: Option<Box<dyn FnMut(&Epoch) -> bool + 'a>>,
+    on_epoch: Option<Callback<'a, ()>>,
+    stop_when: Option<Callback<'a, bool>>,
 }
+
+/// What is called after each epoch.
+type Callback<'a, R> = Box<dyn FnMut(&Epoch) -> R + 'a>;
 
 /// Where the samples of validation come from.
 enum Validation<'a> {

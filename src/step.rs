@@ -4,7 +4,7 @@
 mod batch;
 mod lean;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Engine};
 use crate::error::{Buffer, LayoutError, StepError, TrainerError};
 use crate::kernels;
 use crate::layout::{Layout, Schedule};
@@ -37,8 +37,7 @@ use batch::Plan;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mlp<'a> {
     layout: Layout<'a>,
-    isa: Isa,
-    backend: Backend,
+    engine: Engine,
     schedule: Schedule,
     threads: usize,
     grain: usize,
@@ -51,7 +50,7 @@ const GRAIN: usize = 1 << 21;
 impl<'a> Mlp<'a> {
     /// A network on one thread, in the batch schedule.
     pub const fn new(layout: Layout<'a>, isa: Isa) -> Self {
-        Self { layout, isa, backend: Backend::OWN, schedule: Schedule::Batch, threads: 1, grain: GRAIN }
+        Self { layout, engine: Engine::own(isa), schedule: Schedule::Batch, threads: 1, grain: GRAIN }
     }
 
     /// The same in another schedule.
@@ -79,7 +78,7 @@ impl<'a> Mlp<'a> {
     /// bits of the results don't depend on it; the workspace's length does.
     #[must_use]
     pub const fn with_backend(self, backend: Backend) -> Self {
-        Self { backend, ..self }
+        Self { engine: Engine { backend, ..self.engine }, ..self }
     }
 
     /// Its layout.
@@ -89,7 +88,7 @@ impl<'a> Mlp<'a> {
 
     /// What it runs on.
     pub const fn isa(&self) -> Isa {
-        self.isa
+        self.engine.isa
     }
 
     /// Its schedule.
@@ -220,7 +219,7 @@ impl<'a> Mlp<'a> {
 
     /// `None` if a length overflows.
     const fn plan(&self, batch: usize) -> Option<Plan> {
-        Plan::new(&self.layout, batch, self.threads, self.backend)
+        Plan::new(&self.layout, batch, self.threads, self.engine.backend)
     }
 
     /// In how many pieces a step over `batch` samples is run.
@@ -482,7 +481,7 @@ impl<'a> Trainer<'a> {
         StepError::check(Buffer::OptimizerState, layout.optimizer_len(&self.optimizer), state.len())?;
         let rule = self.optimizer.rule(step);
         let params = &mut params[..layout.trainable_len()];
-        kernels::apply(self.mlp.isa, &rule, gradient, params, kernels::split_state(state, rule.states()));
+        kernels::apply(self.mlp.engine.isa, &rule, gradient, params, kernels::split_state(state, rule.states()));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use super::gemm::finish;
 use super::gemm::{Epilogue, Right, Rows, RowsMut, load_lanes, product, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
-use crate::backend::Backend;
+use crate::backend::Engine;
 #[cfg(feature = "alloc")]
 use crate::backend::{Matrix, sgemm};
 use crate::error::{Buffer, StepError};
@@ -57,14 +57,13 @@ pub fn dense_delta(
     }
     StepError::check_at_least(Buffer::Workspace, super::forward_scratch_len(outputs), scratch.len())?;
     let (delta, y) = (Rows::dense(delta, outputs), Rows::dense(y, inputs));
-    self::delta(isa, Backend::OWN, delta, weights, y, activation, RowsMut::dense(delta_below, inputs), scratch);
+    self::delta(Engine::own(isa), delta, weights, y, activation, RowsMut::dense(delta_below, inputs), scratch);
     Ok(())
 }
 
 /// `out = (delta·Wᵀ) ⊙ slope(y)`, lengths checked by the caller.
 pub(crate) fn delta(
-    isa: Isa,
-    backend: Backend,
+    engine: Engine,
     delta: Rows<'_>,
     weights: &[f32],
     y: Rows<'_>,
@@ -72,16 +71,15 @@ pub(crate) fn delta(
     mut out: RowsMut<'_>,
     scratch: &mut [f32],
 ) {
+    let isa = engine.isa;
     let out = &mut out;
     let epilogue = Slope { y, activation };
     #[cfg(feature = "alloc")]
-    if backend.takes(isa, out.count(), delta.width, out.width) {
+    if engine.leaves(out.count(), delta.width, out.width) {
         let transposed = Matrix::rows_of(weights, out.width, delta.width, delta.width).transposed();
         sgemm(delta.matrix(), transposed, &mut out.data[out.offset..], out.stride);
         return dispatch!(isa, s => finish(s, out, &epilogue));
     }
-    #[cfg(not(feature = "alloc"))]
-    let _ = backend;
     if delta.width == 1 {
         return dispatch!(isa, s => outer(s, delta, weights, out, &epilogue));
     }

@@ -7,7 +7,7 @@ use super::gemm::{BLOCK, Epilogue, PANEL, Right, Rows, RowsMut, load_lanes, prod
 use super::reduce;
 use crate::Isa;
 use crate::activation::Activation;
-use crate::backend::Backend;
+use crate::backend::Engine;
 #[cfg(feature = "alloc")]
 use crate::backend::{Matrix, sgemm};
 use crate::error::{Buffer, StepError};
@@ -52,7 +52,7 @@ pub fn dense_forward(
     StepError::check(Buffer::Outputs, super::length(batch, bias.len())?, y.len())?;
     StepError::check_at_least(Buffer::Workspace, forward_scratch_len(inputs), scratch.len())?;
     let out = RowsMut::dense(y, bias.len());
-    forward(isa, Backend::OWN, Rows::dense(x, inputs), weights, bias, activation, out, scratch);
+    forward(Engine::own(isa), Rows::dense(x, inputs), weights, bias, activation, out, scratch);
     if activation == Activation::Softmax {
         super::output::softmax(isa, y, bias.len());
     }
@@ -66,8 +66,7 @@ pub const fn forward_scratch_len(inputs: usize) -> usize {
 
 /// `y = activation(x·W + b)`, lengths checked by the caller. Softmax is left to the caller.
 pub(crate) fn forward(
-    isa: Isa,
-    backend: Backend,
+    engine: Engine,
     x: Rows<'_>,
     weights: &[f32],
     bias: &[f32],
@@ -75,16 +74,15 @@ pub(crate) fn forward(
     mut y: RowsMut<'_>,
     scratch: &mut [f32],
 ) {
+    let isa = engine.isa;
     let floor = if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
     let epilogue = BiasActivation { bias, activation, floor };
     let y = &mut y;
     #[cfg(feature = "alloc")]
-    if bias.len() > NARROW && backend.takes(isa, y.count(), x.width, y.width) {
+    if bias.len() > NARROW && engine.leaves(y.count(), x.width, y.width) {
         sgemm(x.matrix(), Matrix::rows_of(weights, x.width, y.width, y.width), &mut y.data[y.offset..], y.stride);
         return dispatch!(isa, s => finish(s, y, &epilogue));
     }
-    #[cfg(not(feature = "alloc"))]
-    let _ = backend;
     match bias.len() {
         1 => dispatch!(isa, s => one_output(s, x, weights, &epilogue, y)),
         2..=NARROW => dispatch!(isa, s => narrow(s, x, weights, &epilogue, y)),

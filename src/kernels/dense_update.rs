@@ -3,7 +3,7 @@
 
 use super::gemm::{BLOCK, Rows, Sink, load_lanes, store_lanes, transposed_product};
 use crate::Isa;
-use crate::backend::Backend;
+use crate::backend::Engine;
 #[cfg(feature = "alloc")]
 use crate::backend::sgemm;
 use crate::error::{Buffer, StepError};
@@ -59,7 +59,7 @@ pub fn dense_update(
     StepError::check_at_least(Buffer::Workspace, batch, scratch.len())?;
     let operands = Operands { x: Rows::dense(x, rows - 1), delta: Rows::dense(delta, outputs) };
     let band = Band { rows: 0..rows, params, state: split_state(state, states) };
-    update(isa, Backend::OWN, operands, &optimizer.rule(step), band, scratch);
+    update(Engine::own(isa), operands, &optimizer.rule(step), band, scratch);
     Ok(())
 }
 
@@ -89,26 +89,17 @@ pub(crate) fn split_state(state: &mut [f32], states: usize) -> [&mut [f32]; 2] {
 }
 
 /// Applies `rule` to a band with the gradient `xᵀ·delta`, lengths checked by the caller.
-pub(crate) fn update(
-    isa: Isa,
-    backend: Backend,
-    operands: Operands<'_>,
-    rule: &Rule,
-    band: Band<'_>,
-    scratch: &mut [f32],
-) {
+pub(crate) fn update(engine: Engine, operands: Operands<'_>, rule: &Rule, band: Band<'_>, scratch: &mut [f32]) {
     #[cfg(feature = "alloc")]
     {
         let Operands { x, delta } = operands;
         let weights = band.rows.start..band.rows.end.min(x.width);
-        if delta.width > 1 && backend.takes(isa, weights.len(), delta.count(), delta.width) {
-            let bias = update_by_matrixmultiply(isa, operands, rule, weights, band, scratch);
-            return dispatch!(isa, s => update_in(s, operands, rule, bias, scratch));
+        if delta.width > 1 && engine.leaves(weights.len(), delta.count(), delta.width) {
+            let bias = update_by_matrixmultiply(engine.isa, operands, rule, weights, band, scratch);
+            return dispatch!(engine.isa, s => update_in(s, operands, rule, bias, scratch));
         }
     }
-    #[cfg(not(feature = "alloc"))]
-    let _ = backend;
-    dispatch!(isa, s => update_in(s, operands, rule, band, scratch));
+    dispatch!(engine.isa, s => update_in(s, operands, rule, band, scratch));
 }
 
 /// Updates the rows `weights` of a band from gradients that lie in `scratch`, as

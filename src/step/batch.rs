@@ -226,7 +226,7 @@ impl Context<'_> {
             } else {
                 (self.rows_mut(to, l), place.activation)
             };
-            kernels::forward(self.mlp.isa, self.mlp.backend, x, weights, bias, activation, y, scratch);
+            kernels::forward(self.mlp.engine, x, weights, bias, activation, y, scratch);
         }
     }
 
@@ -241,16 +241,7 @@ impl Context<'_> {
             let below = self.rows(banks.values[(l - 1) % 2], l - 1);
             let activation = layout.layers()[l - 1].activation();
             let to = self.rows_mut(to, l - 1);
-            kernels::delta(
-                self.mlp.isa,
-                self.mlp.backend,
-                delta,
-                place.split(params).0,
-                below,
-                activation,
-                to,
-                scratch,
-            );
+            kernels::delta(self.mlp.engine, delta, place.split(params).0, below, activation, to, scratch);
         }
         if let Some(to) = input_delta {
             let place = layout.place(0);
@@ -258,16 +249,7 @@ impl Context<'_> {
                 if last == 0 { Rows::dense(banks.output_delta, place.outputs) } else { self.rows(banks.deltas[0], 0) };
             let to = RowsMut::dense(to, place.inputs);
             let nothing = Rows::dense(&[], place.inputs);
-            kernels::delta(
-                self.mlp.isa,
-                self.mlp.backend,
-                delta,
-                place.split(params).0,
-                nothing,
-                Activation::Linear,
-                to,
-                scratch,
-            );
+            kernels::delta(self.mlp.engine, delta, place.split(params).0, nothing, Activation::Linear, to, scratch);
         }
     }
 
@@ -328,7 +310,7 @@ impl Context<'_> {
                 self.rows(operands.deltas[l % 2], l)
             };
             let band = Band { rows, params: own.params, state: own.state };
-            kernels::update(self.mlp.isa, self.mlp.backend, Operands { x, delta }, rule, band, scratch);
+            kernels::update(self.mlp.engine, Operands { x, delta }, rule, band, scratch);
         }
     }
 
@@ -452,7 +434,7 @@ fn loss_of(context: &Context<'_>, params: &[f32], share: &mut Share<'_>) {
             delta: share.banks.output_delta,
             terms: share.banks.terms,
         };
-        kernels::loss_and_delta(context.mlp.isa, output);
+        kernels::loss_and_delta(context.mlp.engine.isa, output);
     }
 }
 
@@ -502,7 +484,7 @@ fn phase_one_with_loss(
     let loss = Some((trainer, targets, trainer.loss.delta_scale(batch, outputs)));
     context.phase_one(params, Share { x, loss, input_delta: None, banks, scratch }, mlp.pieces(batch), work);
     let terms = &plan.terms(workspace)[..batch * trainer.loss.terms_per_sample(outputs)];
-    kernels::sum(mlp.isa, terms) / trainer.loss.divisor(batch, outputs)
+    kernels::sum(mlp.engine.isa, terms) / trainer.loss.divisor(batch, outputs)
 }
 
 /// Updates or writes down all gradients, from the values and deltas in the workspace.
@@ -537,7 +519,7 @@ pub(super) fn forward(mlp: &Mlp<'_>, plan: Plan, params: &[f32], x: &[f32], work
     context.phase_one(params, share, mlp.pieces(plan.batch), &|context: &Context<'_>, params, mut share| {
         loss_of(context, params, &mut share);
         if activation == Activation::Softmax {
-            kernels::softmax(context.mlp.isa, share.banks.outputs, context.plan.outputs);
+            kernels::softmax(context.mlp.engine.isa, share.banks.outputs, context.plan.outputs);
         }
     });
 }
@@ -558,7 +540,7 @@ pub(super) fn backward(
     let (Delta::Outputs(given) | Delta::PreActivations(given)) = delta;
     banks.output_delta.copy_from_slice(given);
     if let Delta::Outputs(_) = delta {
-        kernels::slope(mlp.isa, activation, banks.output_delta, banks.outputs, plan.outputs);
+        kernels::slope(mlp.engine.isa, activation, banks.output_delta, banks.outputs, plan.outputs);
     }
     let share = Share { x, loss: None, input_delta, banks, scratch };
     context.phase_one(target.params(), share, mlp.pieces(plan.batch), &|context: &Context<'_>, params, mut share| {
@@ -652,9 +634,9 @@ fn predict_block(mlp: &Mlp<'_>, params: &[f32], x: &[f32], y: &mut [f32], worksp
         } else {
             RowsMut { data: to, stride, offset: 0, width: place.outputs }
         };
-        kernels::forward(mlp.isa, mlp.backend, x, weights, bias, place.activation, to, scratch);
+        kernels::forward(mlp.engine, x, weights, bias, place.activation, to, scratch);
     }
     if mlp.layout.output_activation() == Activation::Softmax {
-        kernels::softmax(mlp.isa, y, mlp.layout.outputs());
+        kernels::softmax(mlp.engine.isa, y, mlp.layout.outputs());
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{Delta, Mlp, Trainer, Update};
 use crate::activation::Activation;
-use crate::backend::Backend;
+use crate::backend::Engine;
 use crate::kernels::{self, Gradient, Neurons, Rows, RowsMut};
 use crate::layout::{Layout, Place};
 use crate::loss::Targets;
@@ -42,8 +42,7 @@ pub(super) fn forward<'w>(
         let activation = if stop_short && place.index == last { Activation::Linear } else { place.activation };
         let y = RowsMut::dense(own, place.outputs);
         kernels::forward(
-            mlp.isa,
-            Backend::OWN,
+            Engine::own(mlp.engine.isa),
             Rows::dense(below, place.inputs),
             weights,
             bias,
@@ -55,7 +54,7 @@ pub(super) fn forward<'w>(
     }
     let top = &mut workspace[at - mlp.layout.outputs()..at];
     if mlp.layout.output_activation() == Activation::Softmax && !stop_short {
-        kernels::softmax(mlp.isa, top, top.len());
+        kernels::softmax(mlp.engine.isa, top, top.len());
     }
     top
 }
@@ -78,7 +77,7 @@ pub(super) fn loss(
     let activation = mlp.layout.output_activation();
     let from_logits = trainer.loss.is_fused() || !activation.is_elementwise();
     forward(mlp, params, x, workspace, from_logits);
-    kernels::lean_loss(mlp.isa, trainer.loss, activation, targets, top(mlp, workspace))
+    kernels::lean_loss(mlp.engine.isa, trainer.loss, activation, targets, top(mlp, workspace))
 }
 
 /// Replaces the outputs in the workspace by the delta that the caller brings.
@@ -86,7 +85,7 @@ pub(super) fn set_delta(mlp: &Mlp<'_>, delta: Delta<'_>, workspace: &mut [f32]) 
     let top = top(mlp, workspace);
     match delta {
         Delta::PreActivations(delta) => top.copy_from_slice(delta),
-        Delta::Outputs(delta) => kernels::lean_slope(mlp.isa, mlp.layout.output_activation(), delta, top),
+        Delta::Outputs(delta) => kernels::lean_slope(mlp.engine.isa, mlp.layout.output_activation(), delta, top),
     }
 }
 
@@ -119,7 +118,7 @@ pub(super) fn backward(
                 Neurons::Below(&mut below[end - place.inputs..], mlp.layout.layers()[l - 1].activation())
             }
         };
-        kernels::lean_layer(mlp.isa, delta, neurons, target.of_layer(&place));
+        kernels::lean_layer(mlp.engine.isa, delta, neurons, target.of_layer(&place));
     }
 }
 
