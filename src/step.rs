@@ -534,7 +534,9 @@ impl<'a> Trainer<'a> {
         target: Update<'_>,
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
-        match plan {
+        // With the schedule asked too, a `static` lean trainer leaves the batch schedule out of the
+        // binary: 33 KB instead of 95 KB for `no_std_example` on a Cortex-M0.
+        match plan.filter(|_| self.mlp.schedule == Schedule::Batch) {
             Some(plan) => batch::run(self, plan, x, targets, target, workspace),
             None => {
                 let loss = finite(lean::loss(self, x, targets, target.params(), workspace))?;
