@@ -4,7 +4,8 @@ use microprop::{Arithmetic, Isa};
 use motor_monitor::{Decimals, Memory, run, trainer};
 use std::error::Error;
 
-pub fn main() -> Result<(), Box<dyn Error>> {
+/// Fails unless both learn the same.
+pub fn compare() -> Result<(), Box<dyn Error>> {
     let widest = Isa::new(Arithmetic::Portable)?;
     let mut text = [String::new(), String::new()];
     let scalar = run(&trainer(Isa::SCALAR), &mut Memory::new(), &mut text[0]).map_err(|e| format!("{e:?}"))?;

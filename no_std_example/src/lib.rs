@@ -156,7 +156,7 @@ fn record(i: usize) -> [i32; WINDOW] {
         let hit = if knocked { knock as i32 } else { 0 } + if t == stray { 200 } else { 0 };
         // A resonator: poles at radius 0.85, 0.3 of the sampling rate.
         (ring, ring_before) = (hit - ((134 * ring + 185 * ring_before) >> 8), ring);
-        let hiss = (rng.next_u32().to_le_bytes().map(i32::from).iter().sum::<i32>() - 510) * noise >> 8;
+        let hiss = ((rng.next_u32().to_le_bytes().map(i32::from).iter().sum::<i32>() - 510) * noise) >> 8;
         ((shaft as i32 * sine(turn)) >> 8) + ring + hiss
     })
 }

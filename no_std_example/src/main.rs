@@ -7,4 +7,6 @@ mod desktop;
 mod firmware;
 
 #[cfg(not(target_os = "none"))]
-use desktop::main;
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    desktop::compare()
+}
