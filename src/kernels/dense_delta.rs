@@ -89,21 +89,45 @@ pub(crate) fn delta(
 /// A product of a single term: a column of deltas times a column of weights.
 #[inline(always)]
 fn outer<S: Simd>(s: S, delta: Rows<'_>, weights: &[f32], out: &mut RowsMut<'_>, epilogue: &Slope<'_>) {
-    let (whole, part) = S::chunks(weights);
     let zero = s.splat(0.0);
-    for r in 0..out.count() {
-        let d = s.splat(delta.row(r)[0]);
-        let (to, to_part) = S::chunks_mut(out.row_mut(r));
-        for (v, (to, w)) in to.iter_mut().zip(whole).enumerate() {
-            let sum = s.mul_add(d, s.load(w), zero);
-            s.store(epilogue.value(s, r, v * S::LANES, S::LANES, sum), to);
+    if epilogue.activation == Activation::Relu {
+        for ((to, delta), y) in out.iter_mut().zip(delta.iter()).zip(epilogue.y.iter()) {
+            let d = s.splat(delta[0]);
+            zip(
+                s,
+                to,
+                weights,
+                y,
+                #[inline(always)]
+                |w, y| Activation::Relu.delta(s, s.mul_add(d, w, zero), y),
+            );
         }
-        if !part.is_empty() {
-            let sum = s.mul_add(d, s.load_part(part), zero);
-            s.store_part(epilogue.value(s, r, whole.len() * S::LANES, part.len(), sum), to_part);
+    } else {
+        for (to, delta) in out.iter_mut().zip(delta.iter()) {
+            let d = s.splat(delta[0]);
+            zip(
+                s,
+                to,
+                weights,
+                weights,
+                #[inline(always)]
+                |w, _| s.mul_add(d, w, zero),
+            );
         }
     }
     epilogue.settle(s, out, 0..weights.len());
+}
+
+/// `to = f(a, b)`; all are equally long.
+#[inline(always)]
+fn zip<S: Simd>(s: S, to: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(S::Vector, S::Vector) -> S::Vector) {
+    let ((to, to_part), (a, a_part), (b, b_part)) = (S::chunks_mut(to), S::chunks(a), S::chunks(b));
+    for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
+        s.store(f(s.load(a), s.load(b)), to);
+    }
+    if !to_part.is_empty() {
+        s.store_part(f(s.load_part(a_part), s.load_part(b_part)), to_part);
+    }
 }
 
 /// Multiplies by the slope of the activation whose values are `y`: that of ReLU
@@ -117,7 +141,7 @@ impl<S: Simd> Epilogue<S> for Slope<'_> {
     #[inline(always)]
     fn value(&self, s: S, row: usize, column: usize, lanes: usize, sum: S::Vector) -> S::Vector {
         if self.activation == Activation::Relu {
-            Activation::Relu.delta(s, sum, load_lanes(s, &self.y.row(row)[column..], lanes))
+            Activation::Relu.delta(s, sum, load_lanes(s, self.y.part(row, column..column + lanes), lanes))
         } else {
             sum
         }

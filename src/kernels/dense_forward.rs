@@ -147,26 +147,33 @@ fn one_output<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActiva
     let mut row = 0;
     // Four samples at a time: a single one would wait on its own chain.
     while row + 4 <= m {
-        dots::<S, 4>(s, core::array::from_fn(|r| x.row(row + r)), weights, epilogue, row, y);
+        dots::<S, 4>(s, core::array::from_fn(|r| x.row(row + r)), weights, row, y);
         row += 4;
     }
     while row < m {
-        dots::<S, 1>(s, [x.row(row)], weights, epilogue, row, y);
+        dots::<S, 1>(s, [x.row(row)], weights, row, y);
         row += 1;
+    }
+    let (bias, floor) = (s.splat(epilogue.bias[0]), s.splat(epilogue.floor));
+    let finish = |y: &mut [f32]| {
+        super::map::map(
+            s,
+            y,
+            #[inline(always)]
+            |sum| s.max(floor, s.add(sum, bias)),
+        );
+    };
+    if y.stride == 1 {
+        finish(y.data)
+    } else {
+        y.iter_mut().for_each(finish)
     }
     epilogue.settle(s, y, 0..1);
 }
 
-/// The dot products of MR samples with one column of weights, plus the bias.
+/// The dot products of MR samples with one column of weights.
 #[inline(always)]
-fn dots<S: Simd, const MR: usize>(
-    s: S,
-    x: [&[f32]; MR],
-    weights: &[f32],
-    epilogue: &BiasActivation<'_>,
-    row: usize,
-    y: &mut RowsMut<'_>,
-) {
+fn dots<S: Simd, const MR: usize>(s: S, x: [&[f32]; MR], weights: &[f32], row: usize, y: &mut RowsMut<'_>) {
     let mut sums = [[s.splat(0.0); 16]; MR];
     let whole = weights.len() / 16 * 16;
     let x: [&[f32]; MR] = core::array::from_fn(|r| &x[r][..weights.len()]);
@@ -192,10 +199,7 @@ fn dots<S: Simd, const MR: usize>(
         }
     }
     for (r, sums) in sums.into_iter().enumerate() {
-        let mut lane = [0.0; 1];
-        let value = epilogue.value(s, row + r, 0, 1, s.splat(reduce::fold(s, sums)));
-        store_lanes(s, value, &mut lane, 1);
-        y.row_mut(row + r)[0] = lane[0];
+        y.row_mut(row + r)[0] = reduce::fold(s, sums);
     }
 }
 
@@ -250,11 +254,11 @@ fn narrow_tile<S: Simd, const MR: usize>(
         let fours = weights.chunks_exact(4 * n);
         let rest = fours.remainder();
         for (k, w) in (0..).step_by(4).zip(fours) {
-            let w: [S::Vector; 4] = core::array::from_fn(|c| load_lanes(s, &w[c * n + column..], lanes));
-            for r in 0..MR {
-                let x = &x[r][k..k + 4];
-                for c in 0..4 {
-                    chains[c][r] = s.mul_add(s.splat(x[c]), w[c], chains[c][r]);
+            for c in 0..4 {
+                let w = load_lanes(s, &w[c * n + column..], lanes);
+                for r in 0..MR {
+                    let x = &x[r][k..k + 4];
+                    chains[c][r] = s.mul_add(s.splat(x[c]), w, chains[c][r]);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Gradient and update of a dense layer in one pass: no gradient is stored.
 #![forbid(unsafe_code)]
 
-use super::gemm::{BLOCK, Rows, Sink, load_lanes, store_lanes, transposed_product};
+use super::gemm::{BLOCK, Rows, Sink, columns_of, load_lanes, store_lanes, transposed_product};
 use crate::Isa;
 use crate::backend::Engine;
 #[cfg(feature = "alloc")]
@@ -144,10 +144,15 @@ fn update_in<S: Simd>(s: S, operands: Operands<'_>, rule: &Rule, mut band: Band<
     let mut target = Target { rule, first_row: start, outputs: delta.width, band: &mut band };
     if delta.width == 1 {
         // A column of weights: lanes over the inputs, the delta as the single row of a product.
-        let column = &mut scratch[..delta.count()];
-        for (to, r) in column.iter_mut().zip(0..) {
-            *to = delta.row(r)[0];
-        }
+        let column = if delta.stride == 1 {
+            delta.data
+        } else {
+            let column = &mut scratch[..delta.count()];
+            for (to, delta) in column.iter_mut().zip(delta.iter()) {
+                *to = delta[0];
+            }
+            column
+        };
         let from = Rows { offset: x.offset + weights.start, width: weights.len(), ..x };
         transposed_row(s, column, from, &mut target);
     } else {
@@ -233,10 +238,9 @@ fn chained<S: Simd, const NV: usize, const PART: bool>(
     for (index, block) in x.data.chunks(BLOCK.saturating_mul(x.stride)).enumerate() {
         let mut sums = [s.splat(0.0); NV];
         for (k, row) in (index * BLOCK..).zip(block.chunks_exact(x.stride)) {
-            let row = &row[from..from + width];
+            let x = columns_of::<S, NV, PART>(s, &row[from..from + width]);
             for v in 0..NV {
-                let x = if PART { s.load_part(row) } else { load_lanes(s, &row[v * S::LANES..], S::LANES) };
-                sums[v] = term(k, x, sums[v]);
+                sums[v] = term(k, x[v], sums[v]);
             }
         }
         for v in 0..NV {
@@ -269,19 +273,22 @@ impl<S: Simd> Sink<S> for Target<'_, '_> {
     }
 
     #[inline(always)]
-    fn take(&mut self, s: S, row: usize, column: usize, lanes: usize, sum: S::Vector) {
+    fn take(&mut self, s: S, row: usize, column: usize, sum: S::Vector) {
         let at = (row - self.first_row) * self.outputs + column;
-        let params = &mut self.band.params[at..at + lanes];
+        let params = &mut self.band.params[at..at + S::LANES];
         let new = match *self.rule {
-            Rule::Sgd { minus_rate } => s.mul_add(sum, s.splat(minus_rate), load_lanes(s, params, lanes)),
+            Rule::Sgd { minus_rate } => s.mul_add(sum, s.splat(minus_rate), load_lanes(s, params, S::LANES)),
             _ => sum,
         };
-        store_lanes(s, new, params, lanes);
+        store_lanes(s, new, params, S::LANES);
     }
 
     #[inline(always)]
-    fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &[f32], stride: usize) {
+    fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &[f32]) {
         let start = (row - self.first_row) * self.outputs + column;
+        // Rows that the tile covers from end to end lie one after the other. (Short vectors
+        // side by side would each wait for the store of the one before.)
+        let span = if columns == self.outputs { sums.len() } else { columns };
         let Band { params, state, .. } = &mut *self.band;
         s.outline(
             #[inline(always)]
@@ -289,8 +296,8 @@ impl<S: Simd> Sink<S> for Target<'_, '_> {
                 self.rule.known(
                     #[inline(always)]
                     |rule| {
-                        for (r, sums) in sums.chunks_exact(stride).enumerate() {
-                            update_span(s, &rule, params, state, start + r * self.outputs, &sums[..columns]);
+                        for (r, sums) in sums.chunks_exact(span).enumerate() {
+                            update_span(s, &rule, params, state, start + r * self.outputs, sums);
                         }
                     },
                 );

@@ -54,6 +54,23 @@ impl<'a> Rows<'a> {
     pub(crate) fn row(&self, r: usize) -> &'a [f32] {
         &self.data[r * self.stride + self.offset..][..self.width]
     }
+
+    /// Some columns of row r: one check of bounds, which a tile feels.
+    #[inline(always)]
+    pub(crate) fn part(&self, r: usize, columns: Range<usize>) -> &'a [f32] {
+        let start = r * self.stride + self.offset;
+        &self.data[start + columns.start..start + columns.end]
+    }
+
+    /// All rows, first to last.
+    #[inline(always)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a [f32]> + use<'a> {
+        let (start, end) = (self.offset, self.offset + self.width);
+        self.data.chunks_exact(self.stride).map(
+            #[inline(always)]
+            move |row| &row[start..end],
+        )
+    }
 }
 
 /// [`Rows`] that are written.
@@ -81,6 +98,23 @@ impl<'a> RowsMut<'a> {
     #[inline(always)]
     pub(crate) fn row_mut(&mut self, r: usize) -> &mut [f32] {
         &mut self.data[r * self.stride + self.offset..][..self.width]
+    }
+
+    /// Some columns of row r.
+    #[inline(always)]
+    pub(crate) fn part_mut(&mut self, r: usize, columns: Range<usize>) -> &mut [f32] {
+        let start = r * self.stride + self.offset;
+        &mut self.data[start + columns.start..start + columns.end]
+    }
+
+    /// All rows, first to last.
+    #[inline(always)]
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let (start, end) = (self.offset, self.offset + self.width);
+        self.data.chunks_exact_mut(self.stride).map(
+            #[inline(always)]
+            move |row| &mut row[start..end],
+        )
     }
 }
 
@@ -160,13 +194,14 @@ fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool>(
 
 /// NV vectors from `x`; with `PART` the last may be short.
 #[inline(always)]
-fn columns_of<S: Simd, const NV: usize, const PART: bool>(s: S, x: &[f32]) -> [S::Vector; NV] {
+pub(super) fn columns_of<S: Simd, const NV: usize, const PART: bool>(s: S, x: &[f32]) -> [S::Vector; NV] {
+    // A loop, not `array::from_fn`: its closures are not always inlined.
     let whole = S::chunks(x).0;
-    if PART {
-        core::array::from_fn(|v| if v + 1 < NV { s.load(&whole[v]) } else { s.load_part(&x[v * S::LANES..]) })
-    } else {
-        core::array::from_fn(|v| s.load(&whole[v]))
+    let mut vectors = [s.splat(0.0); NV];
+    for v in 0..NV {
+        vectors[v] = if PART && v + 1 == NV { s.load_part(&x[v * S::LANES..]) } else { s.load(&whole[v]) };
     }
+    vectors
 }
 
 /// `out = epilogue(A·B)`, with `A: [m × k]`, `B: [k × n]` and `out: [m × n]`.
@@ -263,7 +298,7 @@ struct Source<'a> {
     b_column: usize,
 }
 
-/// One group of columns, one block of k, all rows: in tiles of nearly equal height.
+/// One group of columns, one block of k, all rows.
 #[inline(always)]
 fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bool>(
     s: S,
@@ -274,7 +309,7 @@ fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bool>(
     columns: usize,
 ) {
     let mut row = 0;
-    for rows in even_parts(out.count(), most_rows::<S>(NV)) {
+    for rows in row_parts(out.count(), most_rows::<S>(NV)) {
         macro_rules! of_height {
             ($($height:literal)*) => {
                 match rows {
@@ -300,13 +335,23 @@ fn most_rows<S: Simd>(vectors: usize) -> usize {
     }
 }
 
-/// `total` as the fewest parts of at most `most`, which differ by at most one.
+/// `total` in parts of `most`, the last two of nearly the same size.
 #[inline(always)]
-fn even_parts(total: usize, most: usize) -> impl Iterator<Item = usize> {
-    let parts = total.div_ceil(most);
-    let size = total.checked_div(parts).unwrap_or(0);
-    let larger = total - size * parts;
-    (0..parts).map(move |part| size + usize::from(part < larger))
+fn row_parts(total: usize, most: usize) -> impl Iterator<Item = usize> {
+    let mut left = total;
+    core::iter::from_fn(
+        #[inline(always)]
+        move || {
+            let part = match left {
+                0 => return None,
+                _ if left <= most => left,
+                _ if left <= 2 * most => left.div_ceil(2),
+                _ => most,
+            };
+            left -= part;
+            Some(part)
+        },
+    )
 }
 
 /// One tile: its sums joined to those of the blocks before, then stored or finished.
@@ -324,11 +369,11 @@ fn one_tile<S: Simd, E: Epilogue<S>, const MR: usize, const NV: usize, const PAR
     let Source { a, ref block, b, stride, b_column } = *source;
     let columns = if PART { columns } else { NV * S::LANES };
     let lanes = |v: usize| if PART && v + 1 == NV { columns - v * S::LANES } else { S::LANES };
-    let rows: [&[f32]; MR] = core::array::from_fn(|r| &a.row(row + r)[block.clone()]);
+    let rows: [&[f32]; MR] = core::array::from_fn(|r| a.part(row + r, block.clone()));
     let mut acc = tile::<S, MR, NV, PART>(s, rows, b, stride, b_column, columns);
     if block.start > 0 {
         for r in 0..MR {
-            let before = &out.row_mut(row + r)[column..column + columns];
+            let before = out.part_mut(row + r, column..column + columns);
             for v in 0..NV {
                 acc[r][v] = s.add(load_lanes(s, &before[v * S::LANES..], lanes(v)), acc[r][v]);
             }
@@ -342,7 +387,7 @@ fn one_tile<S: Simd, E: Epilogue<S>, const MR: usize, const NV: usize, const PAR
         }
     }
     for r in 0..MR {
-        let to = &mut out.row_mut(row + r)[column..column + columns];
+        let to = out.part_mut(row + r, column..column + columns);
         for v in 0..NV {
             store_lanes(s, acc[r][v], &mut to[v * S::LANES..], lanes(v));
         }
@@ -388,12 +433,11 @@ pub(crate) trait Sink<S: Simd> {
     /// Whether [`take`](Self::take) is short enough to be inlined for every vector of a tile.
     fn is_cheap(&self) -> bool;
 
-    /// Takes the sums of `row` from `column` on, `lanes` of them, where that is cheap.
-    fn take(&mut self, s: S, row: usize, column: usize, lanes: usize, sum: S::Vector);
+    /// Takes a vector of sums: those of `row` from `column` on.
+    fn take(&mut self, s: S, row: usize, column: usize, sum: S::Vector);
 
-    /// Takes the sums of some rows from `row` on, `columns` from `column` on; rows
-    /// of `sums` are `stride` floats apart.
-    fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &[f32], stride: usize);
+    /// Takes the sums of some rows from `row` on, `columns` of each from `column` on, row after row.
+    fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &[f32]);
 }
 
 /// `sink(Aᵀ·B)` for rows `rows` of the result, with `A: [k × m]` and `B: [k × n]`:
@@ -438,7 +482,7 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
     sink: &mut K,
 ) {
     let mut row = band.start;
-    for rows in even_parts(band.len(), S::TILE_ROWS) {
+    for rows in row_parts(band.len(), S::TILE_ROWS) {
         macro_rules! of_height {
             ($($height:literal)*) => {
                 match rows {
@@ -492,21 +536,21 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
             }
         }
     }
-    if sink.is_cheap() {
+    if sink.is_cheap() && !PART {
         for (r, total) in total.iter().enumerate() {
             for (v, &sum) in total.iter().enumerate() {
-                let at = v * S::LANES;
-                let lanes = if PART && v + 1 == NV { columns - at } else { S::LANES };
-                sink.take(s, row + r, column + at, lanes, sum);
+                sink.take(s, row + r, column + v * S::LANES, sum);
             }
         }
     } else {
+        // Row after row without gaps: a store runs over into the next row, which then overwrites it.
         let mut sums = [[0.0; PANEL]; MR];
-        for (to, total) in sums.iter_mut().zip(&total) {
-            for (to, &total) in S::chunks_mut(to).0.iter_mut().zip(total) {
-                s.store(total, to);
+        let sums = sums.as_flattened_mut();
+        for r in 0..MR {
+            for v in 0..NV {
+                store_lanes(s, total[r][v], &mut sums[r * columns + v * S::LANES..], S::LANES);
             }
         }
-        sink.take_tile(s, row, column, columns, sums.as_flattened(), PANEL);
+        sink.take_tile(s, row, column, columns, &sums[..MR * columns]);
     }
 }
