@@ -1,8 +1,8 @@
 //! exp, ln, tanh, sigmoid and ln(1 + e^−|x|) against f64, against MPFR, and against each other.
 //!
 //! The suite takes every 4099th `f32`, the neighbours of every branch and of every special value,
-//! and the table that `tests/math/make.py` had MPFR write. All 2³² inputs, in some
-//! minutes on two cores:
+//! and the table that `tests/math/make.py` had MPFR write. All 2³² inputs, in nine
+//! minutes of processor time, shared among all cores:
 //!
 //! ```text
 //! cargo test --release --test math -- --ignored --nocapture
