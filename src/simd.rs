@@ -48,6 +48,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Splits `x` into whole arrays and the rest, mutably.
     fn chunks_mut(x: &mut [f32]) -> (&mut [Self::Array], &mut [f32]);
 
+    /// Asks for the start of `x` to be brought into the cache. It changes no result.
+    fn prefetch(self, x: &[f32]);
+
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::Vector;
     /// The lanes of `x`.

@@ -273,6 +273,30 @@ impl<S: Simd> Sink<S> for Target<'_, '_> {
     }
 
     #[inline(always)]
+    fn is_large(&self) -> bool {
+        // A quarter of a megabyte: part of a second-level cache, which x and delta share.
+        self.band.params.len() >= 1 << 16
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, s: S, rows: Range<usize>, column: usize, columns: usize) {
+        s.outline(
+            #[inline(always)]
+            |s| {
+                for row in rows {
+                    let start = (row - self.first_row) * self.outputs + column;
+                    for at in (start..start + columns).step_by(S::LANES) {
+                        s.prefetch(&self.band.params[at..]);
+                        for state in &self.band.state[..self.rule.states()] {
+                            s.prefetch(&state[at..]);
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    #[inline(always)]
     fn take(&mut self, s: S, row: usize, column: usize, sum: S::Vector) {
         let at = (row - self.first_row) * self.outputs + column;
         let params = &mut self.band.params[at..at + S::LANES];

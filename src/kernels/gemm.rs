@@ -433,6 +433,12 @@ pub(crate) trait Sink<S: Simd> {
     /// Whether [`take`](Self::take) is short enough to be inlined for every vector of a tile.
     fn is_cheap(&self) -> bool;
 
+    /// Whether what [`take`](Self::take) reads is too much for the near caches.
+    fn is_large(&self) -> bool;
+
+    /// Fetches what will be read with the sums of `rows` from `column` on, `columns` of each.
+    fn prefetch(&self, s: S, rows: Range<usize>, column: usize, columns: usize);
+
     /// Takes a vector of sums: those of `row` from `column` on.
     fn take(&mut self, s: S, row: usize, column: usize, sum: S::Vector);
 
@@ -509,6 +515,9 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
     columns: usize,
     sink: &mut K,
 ) {
+    if sink.is_large() {
+        sink.prefetch(s, row..row + MR, column, columns);
+    }
     let mut total = [[s.splat(0.0); NV]; MR];
     let (from, b_from) = (a.offset + row, b.offset + column);
     let columns = if PART { columns } else { NV * S::LANES };

@@ -29,6 +29,8 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
         x.as_chunks_mut()
     }
     #[inline(always)]
+    fn prefetch(self, _: &[f32]) {}
+    #[inline(always)]
     fn splat(self, x: f32) -> f32 {
         x
     }
