@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{} images to train on, {} held out\n", labels.len(), test_labels.len());
 
     let fit = Fit::new(CrossEntropy, Adam::new(0.001))
-        .epochs(30)
+        .epochs(40)
         .batch_size(32)
         .metric(Accuracy)
         .validation(&test_x, &test_labels)
@@ -81,7 +81,7 @@ fn print_images(x: &[f32], labels: &[u32], classes: &[u32], probabilities: &[f32
     let captions = shown.iter().map(|&i| {
         let sure = probabilities[i * CLASSES + classes[i] as usize];
         let mark = if labels[i] == classes[i] { "✓" } else { "✗" };
-        format!("{:<19}", format!("{mark} a {}: {:.1}%", classes[i], 100.0 * sure))
+        format!("{:<19}", format!("{mark} {}: says {}, {:.0}%", labels[i], classes[i], 100.0 * sure))
     });
     println!("{}\n", captions.collect::<String>());
 }

@@ -52,6 +52,32 @@ fn an_epoch_is_the_trainers_steps() {
     assert_eq!(hash(net.params()), hash(&params));
 }
 
+/// Rule 8.6: each epoch shuffles the order that the one before has left.
+#[test]
+fn the_order_of_the_samples_is_in_the_document() {
+    let (x, y) = samples(10);
+    let mut net = network();
+    let fit = Fit::new(Loss::BinaryCrossEntropy, Sgd::new(0.1)).epochs(2).batch_size(4).seed(9);
+    net.fit(&x, &y, fit).unwrap();
+
+    let mut rng = Rng::with_stream(9, 1 << 63);
+    let mut order: Vec<usize> = (0..10).collect();
+    let mut rows = Vec::new();
+    for _ in 0..2 {
+        rng.shuffle(&mut order);
+        rows.extend_from_slice(&order);
+    }
+    // Batches of 4, 4 and 2, as without shuffling.
+    let shuffled_x: Vec<f32> = rows.iter().flat_map(|&row| &x[row * INPUTS..][..INPUTS]).copied().collect();
+    let shuffled_y: Vec<f32> = rows.iter().map(|&row| y[row]).collect();
+    let mut twin = network();
+    for (x, y) in shuffled_x.chunks(10 * INPUTS).zip(shuffled_y.chunks(10)) {
+        let fit = Fit::new(Loss::BinaryCrossEntropy, Sgd::new(0.1)).batch_size(4).shuffle(false);
+        twin.fit(x, y, fit).unwrap();
+    }
+    assert_eq!(hash(net.params()), hash(twin.params()));
+}
+
 /// The lean schedule takes each sample of a batch by itself, so the batch size is
 /// without effect; and its metric sees the outputs before the update.
 #[test]
