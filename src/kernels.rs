@@ -12,6 +12,8 @@ mod map;
 mod matrixmultiply;
 mod output;
 mod reduce;
+mod rows;
+mod transposed;
 
 pub use dense_delta::dense_delta;
 pub use dense_forward::{dense_forward, forward_scratch_len};
@@ -24,9 +26,9 @@ pub(crate) use self::matrixmultiply::agrees as matrixmultiply_agrees;
 pub(crate) use dense_delta::delta;
 pub(crate) use dense_forward::forward;
 pub(crate) use dense_update::{Band, Operands, apply, split_state, update};
-pub(crate) use gemm::{BLOCK, PANEL, Rows, RowsMut};
 pub(crate) use lean::{Gradient, Neurons, layer as lean_layer};
 pub(crate) use output::{Output, lean_loss, lean_slope, loss_and_delta, slope, softmax};
+pub(crate) use rows::{BLOCK, PANEL, Rows, RowsMut};
 
 use crate::error::{Buffer, StepError};
 

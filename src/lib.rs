@@ -79,6 +79,8 @@ mod error;
 #[cfg(feature = "alloc")]
 mod fit;
 mod hash;
+#[cfg(feature = "alloc")]
+mod history;
 mod init;
 pub mod kernels;
 mod layout;
@@ -99,8 +101,10 @@ pub use backend::Backend;
 pub use error::FitError;
 pub use error::{Buffer, IsaError, LayoutError, StepError, TrainerError};
 #[cfg(feature = "alloc")]
-pub use fit::{Epoch, Fit, History, Score};
+pub use fit::Fit;
 pub use hash::hash;
+#[cfg(feature = "alloc")]
+pub use history::{Epoch, History, Score};
 pub use init::{Initializer, init};
 pub use layout::{Layer, Layout, Schedule};
 pub use loss::{Loss, Targets};

@@ -4,7 +4,8 @@
 
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
-use super::gemm::{Epilogue, Right, Rows, RowsMut, load_lanes, product, store_lanes};
+use super::gemm::{Epilogue, Right, product};
+use super::rows::{Rows, RowsMut, load_lanes, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
 use crate::backend::Engine;

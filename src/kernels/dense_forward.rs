@@ -3,8 +3,9 @@
 
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
-use super::gemm::{BLOCK, Epilogue, PANEL, Right, Rows, RowsMut, load_lanes, product, store_lanes};
+use super::gemm::{Epilogue, Right, product};
 use super::reduce;
+use super::rows::{BLOCK, PANEL, Rows, RowsMut, load_lanes, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
 use crate::backend::Engine;
@@ -164,9 +165,9 @@ fn one_output<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActiva
         );
     };
     if y.stride == 1 {
-        finish(y.data)
+        finish(y.data);
     } else {
-        y.iter_mut().for_each(finish)
+        y.iter_mut().for_each(finish);
     }
     epilogue.settle(s, y, 0..1);
 }

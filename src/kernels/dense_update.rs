@@ -1,7 +1,8 @@
 //! Gradient and update of a dense layer in one pass: no gradient is stored.
 #![forbid(unsafe_code)]
 
-use super::gemm::{BLOCK, Rows, Sink, columns_of, load_lanes, store_lanes, transposed_product};
+use super::rows::{BLOCK, Rows, columns_of, load_lanes, store_lanes};
+use super::transposed::{Sink, transposed_product};
 use crate::Isa;
 use crate::backend::Engine;
 #[cfg(feature = "alloc")]

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::dense_update::update_lanes;
-use super::gemm::{load_lanes, store_lanes};
+use super::rows::{load_lanes, store_lanes};
 use super::{output, reduce};
 use crate::Isa;
 use crate::activation::Activation;

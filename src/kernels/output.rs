@@ -1,8 +1,8 @@
 //! The top of a network: softmax, the losses with their deltas, and deltas that a caller brings.
 #![forbid(unsafe_code)]
 
-use super::gemm::{load_lanes, store_lanes};
 use super::reduce;
+use super::rows::{load_lanes, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
 use crate::loss::{Loss, Targets};

@@ -4,7 +4,8 @@
 //! The workspace holds the values of layer after layer. Backwards, a layer's
 //! deltas replace its values as soon as these have fed the layer's own update.
 
-use super::{Delta, Mlp, Trainer, Update};
+use super::trainer::Trainer;
+use super::{Delta, Mlp, Update};
 use crate::activation::Activation;
 use crate::backend::Engine;
 use crate::kernels::{self, Gradient, Neurons, Rows, RowsMut};

@@ -1,0 +1,153 @@
+//! Rows of a matrix where they lie, and how registers and tiles are cut from them.
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+use crate::backend::Matrix;
+use crate::simd::Simd;
+use core::ops::Range;
+
+/// Terms of a product's element that are summed in one chain.
+pub(crate) const BLOCK: usize = 256;
+
+/// Columns of a packed panel: two vectors of the widest instruction set.
+pub(crate) const PANEL: usize = 32;
+
+/// Rows of a matrix inside a larger buffer: row r is
+/// `data[r·stride + offset ..][.. width]`, and `data` is a whole number of strides long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) offset: usize,
+    pub(crate) width: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// A matrix of its own, row after row.
+    #[inline(always)]
+    pub(crate) fn dense(data: &'a [f32], width: usize) -> Self {
+        Self { data, stride: width, offset: 0, width }
+    }
+
+    /// Number of rows.
+    #[inline(always)]
+    pub(crate) fn count(&self) -> usize {
+        self.data.len() / self.stride
+    }
+
+    /// What `matrixmultiply` reads.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn matrix(&self) -> Matrix<'a> {
+        Matrix::rows_of(&self.data[self.offset..], self.count(), self.width, self.stride)
+    }
+
+    #[inline(always)]
+    pub(crate) fn row(&self, r: usize) -> &'a [f32] {
+        &self.data[r * self.stride + self.offset..][..self.width]
+    }
+
+    /// Some columns of row r: one check of bounds, which a tile feels.
+    #[inline(always)]
+    pub(crate) fn part(&self, r: usize, columns: Range<usize>) -> &'a [f32] {
+        let start = r * self.stride + self.offset;
+        &self.data[start + columns.start..start + columns.end]
+    }
+
+    /// All rows, first to last.
+    #[inline(always)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a [f32]> + use<'a> {
+        let (start, end) = (self.offset, self.offset + self.width);
+        self.data.chunks_exact(self.stride).map(
+            #[inline(always)]
+            move |row| &row[start..end],
+        )
+    }
+}
+
+/// [`Rows`] that are written.
+#[derive(Debug)]
+pub(crate) struct RowsMut<'a> {
+    pub(crate) data: &'a mut [f32],
+    pub(crate) stride: usize,
+    pub(crate) offset: usize,
+    pub(crate) width: usize,
+}
+
+impl<'a> RowsMut<'a> {
+    /// A matrix of its own, row after row.
+    #[inline(always)]
+    pub(crate) fn dense(data: &'a mut [f32], width: usize) -> Self {
+        Self { data, stride: width, offset: 0, width }
+    }
+
+    /// Number of rows.
+    #[inline(always)]
+    pub(crate) fn count(&self) -> usize {
+        self.data.len() / self.stride
+    }
+
+    #[inline(always)]
+    pub(crate) fn row_mut(&mut self, r: usize) -> &mut [f32] {
+        &mut self.data[r * self.stride + self.offset..][..self.width]
+    }
+
+    /// Some columns of row r.
+    #[inline(always)]
+    pub(crate) fn part_mut(&mut self, r: usize, columns: Range<usize>) -> &mut [f32] {
+        let start = r * self.stride + self.offset;
+        &mut self.data[start + columns.start..start + columns.end]
+    }
+
+    /// All rows, first to last.
+    #[inline(always)]
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let (start, end) = (self.offset, self.offset + self.width);
+        self.data.chunks_exact_mut(self.stride).map(
+            #[inline(always)]
+            move |row| &mut row[start..end],
+        )
+    }
+}
+
+/// Loads `lanes` elements from `x`, through a whole vector when they fill one.
+#[inline(always)]
+pub(crate) fn load_lanes<S: Simd>(s: S, x: &[f32], lanes: usize) -> S::Vector {
+    if lanes == S::LANES { s.load(&S::chunks(x).0[0]) } else { s.load_part(&x[..lanes]) }
+}
+
+/// Stores the first `lanes` lanes into `to`.
+#[inline(always)]
+pub(crate) fn store_lanes<S: Simd>(s: S, v: S::Vector, to: &mut [f32], lanes: usize) {
+    if lanes == S::LANES { s.store(v, &mut S::chunks_mut(to).0[0]) } else { s.store_part(v, &mut to[..lanes]) }
+}
+
+/// NV vectors from `x`; with `PART` the last may be short.
+#[inline(always)]
+pub(super) fn columns_of<S: Simd, const NV: usize, const PART: bool>(s: S, x: &[f32]) -> [S::Vector; NV] {
+    // A loop, not `array::from_fn`: its closures are not always inlined.
+    let whole = S::chunks(x).0;
+    let mut vectors = [s.splat(0.0); NV];
+    for v in 0..NV {
+        vectors[v] = if PART && v + 1 == NV { s.load_part(&x[v * S::LANES..]) } else { s.load(&whole[v]) };
+    }
+    vectors
+}
+
+/// `total` in parts of `most`, the last two of nearly the same size.
+#[inline(always)]
+pub(super) fn row_parts(total: usize, most: usize) -> impl Iterator<Item = usize> {
+    let mut left = total;
+    core::iter::from_fn(
+        #[inline(always)]
+        move || {
+            let part = match left {
+                0 => return None,
+                _ if left <= most => left,
+                _ if left <= 2 * most => left.div_ceil(2),
+                _ => most,
+            };
+            left -= part;
+            Some(part)
+        },
+    )
+}

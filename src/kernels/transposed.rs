@@ -1,0 +1,145 @@
+//! The product `Aᵀ·B` by register tiles, whose elements go straight to what consumes them.
+//!
+//! An element is summed in the order that [`gemm`](super::gemm) gives; both sides are
+//! read along their rows, so neither needs packing.
+#![forbid(unsafe_code)]
+
+use super::rows::{BLOCK, PANEL, Rows, columns_of, row_parts, store_lanes};
+use crate::simd::Simd;
+use core::ops::Range;
+
+/// What becomes of the elements of [`transposed_product`].
+pub(crate) trait Sink<S: Simd> {
+    /// Whether [`take`](Self::take) is short enough to be inlined for every vector of a tile.
+    fn is_cheap(&self) -> bool;
+
+    /// Whether what [`take`](Self::take) reads is too much for the near caches.
+    fn is_large(&self) -> bool;
+
+    /// Fetches what will be read with the sums of `rows` from `column` on, `columns` of each.
+    fn prefetch(&self, s: S, rows: Range<usize>, column: usize, columns: usize);
+
+    /// Takes a vector of sums: those of `row` from `column` on.
+    fn take(&mut self, s: S, row: usize, column: usize, sum: S::Vector);
+
+    /// Takes the sums of some rows from `row` on, `columns` of each from `column` on, row after row.
+    fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &[f32]);
+}
+
+/// `sink(Aᵀ·B)` for rows `rows` of the result, with `A: [k × m]` and `B: [k × n]`:
+/// both are read along their rows, so neither needs packing.
+#[inline(always)]
+pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
+    s: S,
+    a: Rows<'_>,
+    b: Rows<'_>,
+    rows: Range<usize>,
+    sink: &mut K,
+) {
+    /// Rows of the result whose columns of A are kept in cache while B passes by.
+    const BAND: usize = 128;
+    let mut start = rows.start;
+    while start < rows.end {
+        let band = start..rows.end.min(start + BAND);
+        let mut column = 0;
+        while column < b.width {
+            let columns = (2 * S::LANES).min(b.width - column);
+            if columns == 2 * S::LANES {
+                band_tiles::<S, K, 2, false>(s, a, b, band.clone(), column, columns, sink);
+            } else if columns > S::LANES {
+                band_tiles::<S, K, 2, true>(s, a, b, band.clone(), column, columns, sink);
+            } else {
+                band_tiles::<S, K, 1, true>(s, a, b, band.clone(), column, columns, sink);
+            }
+            column += columns;
+        }
+        start = band.end;
+    }
+}
+
+#[inline(always)]
+fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
+    s: S,
+    a: Rows<'_>,
+    b: Rows<'_>,
+    band: Range<usize>,
+    column: usize,
+    columns: usize,
+    sink: &mut K,
+) {
+    let mut row = band.start;
+    for rows in row_parts(band.len(), S::TILE_ROWS) {
+        macro_rules! of_height {
+            ($($height:literal)*) => {
+                match rows {
+                    $($height if $height <= S::TILE_ROWS => {
+                        transposed_tile::<S, K, $height, NV, PART>(s, a, b, row, column, columns, sink);
+                    })*
+                    _ => unreachable!("a tile has 1 to TILE_ROWS rows"),
+                }
+            };
+        }
+        of_height!(1 2 3 4 5 6 7 8);
+        row += rows;
+    }
+}
+
+/// One tile of Aᵀ·B: `Σ a[k][row + r] · b[k][column ..]`, over all blocks of k.
+#[inline(always)]
+fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const PART: bool>(
+    s: S,
+    a: Rows<'_>,
+    b: Rows<'_>,
+    row: usize,
+    column: usize,
+    columns: usize,
+    sink: &mut K,
+) {
+    if sink.is_large() {
+        sink.prefetch(s, row..row + MR, column, columns);
+    }
+    let mut total = [[s.splat(0.0); NV]; MR];
+    let (from, b_from) = (a.offset + row, b.offset + column);
+    let columns = if PART { columns } else { NV * S::LANES };
+    // Where 256 strides overflow (on 32 bits), all rows lie in the first block.
+    let blocks = a.data.chunks(BLOCK.saturating_mul(a.stride)).zip(b.data.chunks(BLOCK.saturating_mul(b.stride)));
+    for (index, (a_block, b_block)) in blocks.enumerate() {
+        let mut acc = [[s.splat(0.0); NV]; MR];
+        for (a, b) in a_block.chunks_exact(a.stride).zip(b_block.chunks_exact(b.stride)) {
+            let b = columns_of::<S, NV, PART>(s, &b[b_from..b_from + columns]);
+            let a = &a[from..from + MR];
+            for r in 0..MR {
+                let a = s.splat(a[r]);
+                for v in 0..NV {
+                    acc[r][v] = s.mul_add(a, b[v], acc[r][v]);
+                }
+            }
+        }
+        if index == 0 {
+            total = acc;
+        } else {
+            for r in 0..MR {
+                for v in 0..NV {
+                    total[r][v] = s.add(total[r][v], acc[r][v]);
+                }
+            }
+        }
+    }
+    if sink.is_cheap() && !PART {
+        for (r, total) in total.iter().enumerate() {
+            for (v, &sum) in total.iter().enumerate() {
+                sink.take(s, row + r, column + v * S::LANES, sum);
+            }
+        }
+    } else {
+        // Row after row without gaps: a store runs over into the next row, which then overwrites it.
+        let mut sums = [[0.0; PANEL]; MR];
+        let sums = sums.as_flattened_mut();
+        for r in 0..MR {
+            for v in 0..NV {
+                store_lanes(s, total[r][v], &mut sums[r * columns + v * S::LANES..], S::LANES);
+            }
+        }
+        sink.take_tile(s, row, column, columns, &sums[..MR * columns]);
+    }
+}

@@ -1,0 +1,187 @@
+//! Where a step's numbers lie in its workspace, and how it is cut into pieces.
+//!
+//! Values and deltas of the hidden layers lie in banks: layer l in bank l mod 2, so
+//! that a layer reads from one slice and writes to another. In a bank the sections
+//! of a sample's layers are neighbours, each on a line of 64 bytes, and a sample's
+//! stride is an odd number of lines: the column of a tile then never falls into one
+//! set of a cache, as it would with strides that are powers of two.
+
+use crate::backend::Backend;
+use crate::kernels::{BLOCK, PANEL};
+use crate::layout::Layout;
+
+/// Floats in a line of 64 bytes.
+pub(super) const LINE: usize = 16;
+
+/// Where everything lies in the workspace of a step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) batch: usize,
+    pub(super) outputs: usize,
+    /// Floats from one sample to the next in each bank.
+    pub(super) strides: [usize; 2],
+    /// Floats of scratch for each thread.
+    pub(super) scratch: usize,
+    pub(super) workspace_len: usize,
+}
+
+/// `a · b` rounded up to whole lines, if it fits.
+const fn lines(a: usize, b: usize) -> Option<usize> {
+    let Some(product) = a.checked_mul(b) else { return None };
+    product.checked_next_multiple_of(LINE)
+}
+
+/// An odd number of lines, none if there is nothing in them.
+pub(super) const fn odd_lines(floats: usize) -> usize {
+    if (floats / LINE).is_multiple_of(2) && floats > 0 { floats + LINE } else { floats }
+}
+
+impl Plan {
+    /// `None` if a length overflows.
+    pub(super) const fn new(layout: &Layout<'_>, batch: usize, threads: usize, backend: Backend) -> Option<Self> {
+        let layers = layout.layers();
+        let (outputs, mut strides, mut widest, mut l) = (layout.outputs(), [0, 0], layout.inputs(), 0);
+        while l < layers.len() {
+            let units = layers[l].units();
+            widest = if units > widest { units } else { widest };
+            if l + 1 < layers.len() {
+                strides[l % 2] += units.next_multiple_of(LINE);
+            }
+            l += 1;
+        }
+        let strides = [odd_lines(strides[0]), odd_lines(strides[1])];
+        // A packed panel, a column of deltas, or a band of the gradient.
+        let panel = PANEL * if widest < BLOCK { widest } else { BLOCK };
+        let scratch = if batch > panel { batch } else { panel };
+        let gradient = backend.scratch_len(widest);
+        let scratch = if gradient > scratch { gradient } else { scratch };
+        let Some(scratch) = scratch.checked_next_multiple_of(LINE) else { return None };
+        let mut len = LINE;
+        let parts = [
+            (strides[0], batch),
+            (strides[0], batch),
+            (strides[1], batch),
+            (strides[1], batch),
+            (outputs, batch),
+            (outputs, batch),
+            (outputs, batch),
+            (scratch, threads),
+        ];
+        let mut i = 0;
+        while i < parts.len() {
+            let Some(part) = lines(parts[i].0, parts[i].1) else { return None };
+            let Some(sum) = len.checked_add(part) else { return None };
+            len = sum;
+            i += 1;
+        }
+        if len > isize::MAX as usize / 4 {
+            return None;
+        }
+        Some(Self { batch, outputs, strides, scratch, workspace_len: len })
+    }
+
+    /// Cuts the workspace into its parts.
+    pub(super) fn split<'w>(&self, workspace: &'w mut [f32]) -> (Banks<'w>, &'w mut [f32]) {
+        let start = padding(workspace);
+        let mut rest = &mut workspace[start..];
+        let mut cut = |width: usize| {
+            let (part, after) = core::mem::take(&mut rest).split_at_mut((width * self.batch).next_multiple_of(LINE));
+            rest = after;
+            &mut part[..width * self.batch]
+        };
+        let [even, odd] = self.strides;
+        let banks = Banks {
+            values: [cut(even), cut(odd)],
+            deltas: [cut(even), cut(odd)],
+            outputs: cut(self.outputs),
+            output_delta: cut(self.outputs),
+            terms: cut(self.outputs),
+        };
+        (banks, rest)
+    }
+
+    /// The outputs that a pass has left in the workspace.
+    pub(super) fn outputs<'w>(&self, workspace: &'w [f32]) -> &'w [f32] {
+        self.output_bank(workspace, 0)
+    }
+
+    /// The addends of the loss.
+    pub(super) fn terms<'w>(&self, workspace: &'w [f32]) -> &'w [f32] {
+        self.output_bank(workspace, 2)
+    }
+
+    /// Of the banks as wide as the outputs (values, deltas, addends), one.
+    fn output_bank<'w>(&self, workspace: &'w [f32], index: usize) -> &'w [f32] {
+        let len = |width: usize| (width * self.batch).next_multiple_of(LINE);
+        let [even, odd] = self.strides.map(len);
+        let start = padding(workspace) + 2 * (even + odd) + index * len(self.outputs);
+        &workspace[start..][..self.outputs * self.batch]
+    }
+}
+
+/// Floats from the start of `workspace` to the next line of 64 bytes. (The address
+/// decides only where things lie, never what is computed.)
+pub(super) fn padding(workspace: &[f32]) -> usize {
+    let address = workspace.as_ptr().addr() / size_of::<f32>();
+    address.wrapping_neg() % LINE
+}
+
+/// The values and deltas of some samples.
+pub(super) struct Banks<'w> {
+    pub(super) values: [&'w mut [f32]; 2],
+    pub(super) deltas: [&'w mut [f32]; 2],
+    pub(super) outputs: &'w mut [f32],
+    pub(super) output_delta: &'w mut [f32],
+    pub(super) terms: &'w mut [f32],
+}
+
+impl<'w> Banks<'w> {
+    /// The first `rows` samples, and the others; each has `terms` addends of the loss.
+    pub(super) fn split_at(self, rows: usize, plan: &Plan, terms: usize) -> (Self, Self) {
+        let [v0, v1] = self.values;
+        let [d0, d1] = self.deltas;
+        let [even, odd] = plan.strides.map(|stride| stride * rows);
+        let (v0, w0) = v0.split_at_mut(even);
+        let (v1, w1) = v1.split_at_mut(odd);
+        let (d0, e0) = d0.split_at_mut(even);
+        let (d1, e1) = d1.split_at_mut(odd);
+        let (outputs, other_outputs) = self.outputs.split_at_mut(rows * plan.outputs);
+        let (output_delta, other_delta) = self.output_delta.split_at_mut(rows * plan.outputs);
+        let (own_terms, other_terms) = self.terms.split_at_mut(rows * terms);
+        (
+            Self { values: [v0, v1], deltas: [d0, d1], outputs, output_delta, terms: own_terms },
+            Self {
+                values: [w0, w1],
+                deltas: [e0, e1],
+                outputs: other_outputs,
+                output_delta: other_delta,
+                terms: other_terms,
+            },
+        )
+    }
+}
+
+/// How many of `rows` samples go to the first `first` of `pieces` pieces: at least one.
+pub(super) fn part(rows: usize, first: usize, pieces: usize) -> usize {
+    // In 64 bits: the product of two lengths overflows 32.
+    ((rows as u64 * first as u64 / pieces as u64) as usize).max(1)
+}
+
+/// A bank to read from and the other one to write to, for what goes from bank `from` to the next.
+pub(super) fn opposite<'b>(banks: &'b mut [&mut [f32]; 2], to: usize) -> (&'b [f32], &'b mut [f32]) {
+    let [even, odd] = banks;
+    if to.is_multiple_of(2) { (odd, even) } else { (even, odd) }
+}
+
+/// Runs both, at the same time where there are threads for it.
+#[cfg(feature = "rayon")]
+pub(super) fn join(left: impl FnOnce() + Send, right: impl FnOnce() + Send) {
+    rayon::join(left, right);
+}
+
+/// Runs both.
+#[cfg(not(feature = "rayon"))]
+pub(super) fn join(left: impl FnOnce(), right: impl FnOnce()) {
+    left();
+    right();
+}
