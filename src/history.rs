@@ -53,7 +53,7 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// What [`Network::fit`] has done, epoch by epoch.
+/// What [`Network::fit`](crate::Network::fit) has done, epoch by epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
     pub(crate) epochs: Vec<Epoch>,
@@ -71,7 +71,7 @@ impl History {
         self.epochs.last()
     }
 
-    /// The epoch whose parameters the network has: with [`Fit::patience`] the one of
+    /// The epoch whose parameters the network has: with [`Fit::patience`](crate::Fit::patience) the one of
     /// the smallest loss, else the last.
     pub fn best(&self) -> Option<&Epoch> {
         self.best.map_or(self.epochs.last(), |index| self.epochs.get(index))

@@ -83,8 +83,8 @@ impl<'a> Trainer<'a> {
     /// Takes one training step, and returns the loss that the batch had before it.
     ///
     /// `step` counts the steps from 0 (Adam's t is step + 1); `x: [batch × inputs]`,
-    /// one sample in the lean schedule; `params`: [`Layout::params_len`]; `state`:
-    /// [`Layout::optimizer_len`], zeros before step 0; `workspace`: at least [`Mlp::workspace_len`].
+    /// one sample in the lean schedule; `params`: [`Layout::params_len`](crate::Layout::params_len); `state`:
+    /// [`Layout::optimizer_len`](crate::Layout::optimizer_len), zeros before step 0; `workspace`: at least [`Mlp::workspace_len`].
     ///
     /// # Errors
     /// [`StepError`]; parameters and state are then as they were. A loss that is not finite
@@ -113,7 +113,7 @@ impl<'a> Trainer<'a> {
         )
     }
 
-    /// Writes the gradient of the loss, [`Layout::trainable_len`] floats in the order
+    /// Writes the gradient of the loss, [`Layout::trainable_len`](crate::Layout::trainable_len) floats in the order
     /// of the parameters, and returns the loss. Arguments as in [`train_step`](Self::train_step).
     ///
     /// # Errors
