@@ -108,43 +108,31 @@ impl Loss {
     }
 }
 
-impl<'a> From<&'a [f32]> for Targets<'a> {
-    fn from(values: &'a [f32]) -> Self {
-        Self::Values(values)
-    }
+macro_rules! targets_from {
+    ($kind:ident, $element:ty) => {
+        impl<'a> From<&'a [$element]> for Targets<'a> {
+            fn from(targets: &'a [$element]) -> Self {
+                Self::$kind(targets)
+            }
+        }
+
+        impl<'a, const N: usize> From<&'a [$element; N]> for Targets<'a> {
+            fn from(targets: &'a [$element; N]) -> Self {
+                Self::$kind(targets)
+            }
+        }
+
+        #[cfg(feature = "alloc")]
+        impl<'a> From<&'a Vec<$element>> for Targets<'a> {
+            fn from(targets: &'a Vec<$element>) -> Self {
+                Self::$kind(targets)
+            }
+        }
+    };
 }
 
-impl<'a, const N: usize> From<&'a [f32; N]> for Targets<'a> {
-    fn from(values: &'a [f32; N]) -> Self {
-        Self::Values(values)
-    }
-}
-
-#[cfg(feature = "alloc")]
-impl<'a> From<&'a Vec<f32>> for Targets<'a> {
-    fn from(values: &'a Vec<f32>) -> Self {
-        Self::Values(values)
-    }
-}
-
-impl<'a> From<&'a [u32]> for Targets<'a> {
-    fn from(classes: &'a [u32]) -> Self {
-        Self::Classes(classes)
-    }
-}
-
-impl<'a, const N: usize> From<&'a [u32; N]> for Targets<'a> {
-    fn from(classes: &'a [u32; N]) -> Self {
-        Self::Classes(classes)
-    }
-}
-
-#[cfg(feature = "alloc")]
-impl<'a> From<&'a Vec<u32>> for Targets<'a> {
-    fn from(classes: &'a Vec<u32>) -> Self {
-        Self::Classes(classes)
-    }
-}
+targets_from!(Values, f32);
+targets_from!(Classes, u32);
 
 impl<'a> Targets<'a> {
     /// The targets before and from sample `sample` on.

@@ -7,12 +7,10 @@
 //! No sum is split between threads, so their number changes no bit.
 
 use super::plan::{Banks, LINE, Plan, join, opposite, part};
-use super::trainer::{Trainer, finite};
-use super::{Delta, Mlp, Update};
+use super::{Delta, Mlp, Objective, Update, finite};
 use crate::activation::Activation;
 use crate::error::StepError;
 use crate::kernels::{self, Band, Operands, Output, Rows, RowsMut};
-use crate::loss::Targets;
 use crate::optimizer::Rule;
 
 /// What all pieces of a step share.
@@ -163,7 +161,8 @@ impl Context<'_> {
 /// Some samples on their way through phase 1.
 struct Share<'w> {
     x: &'w [f32],
-    loss: Option<(&'w Trainer<'w>, Targets<'w>, f32)>,
+    /// With the scale of the deltas.
+    objective: Option<(Objective<'w>, f32)>,
     input_delta: Option<&'w mut [f32]>,
     banks: Banks<'w>,
     scratch: &'w mut [f32],
@@ -173,11 +172,11 @@ impl<'w> Share<'w> {
     fn split_at(self, rows: usize, context: &Context<'_>, pieces: usize) -> (Self, Self) {
         let (inputs, outputs) = (context.mlp.layout.inputs(), context.plan.outputs);
         let (x, other_x) = self.x.split_at(rows * inputs);
-        let terms = self.loss.map_or(0, |(trainer, ..)| trainer.loss.terms_per_sample(outputs));
-        let (loss, other_loss) = match self.loss {
-            Some((trainer, targets, scale)) => {
+        let terms = self.objective.map_or(0, |(objective, _)| objective.loss.terms_per_sample(outputs));
+        let (objective, other_objective) = match self.objective {
+            Some((Objective { loss, targets }, scale)) => {
                 let (targets, others) = targets.split_at(rows, outputs);
-                (Some((trainer, targets, scale)), Some((trainer, others, scale)))
+                (Some((Objective { loss, targets }, scale)), Some((Objective { loss, targets: others }, scale)))
             }
             None => (None, None),
         };
@@ -191,8 +190,14 @@ impl<'w> Share<'w> {
         let (banks, other_banks) = self.banks.split_at(rows, &context.plan, terms);
         let (scratch, other_scratch) = self.scratch.split_at_mut(pieces * context.plan.scratch);
         (
-            Self { x, loss, input_delta, banks, scratch },
-            Self { x: other_x, loss: other_loss, input_delta: other_delta, banks: other_banks, scratch: other_scratch },
+            Self { x, objective, input_delta, banks, scratch },
+            Self {
+                x: other_x,
+                objective: other_objective,
+                input_delta: other_delta,
+                banks: other_banks,
+                scratch: other_scratch,
+            },
         )
     }
 }
@@ -238,9 +243,9 @@ fn loss_and_deltas(context: &Context<'_>, params: &[f32], mut share: Share<'_>) 
 /// Forward and loss of a share, with the delta at the outputs.
 fn loss_of(context: &Context<'_>, params: &[f32], share: &mut Share<'_>) {
     context.forward(params, share.x, &mut share.banks, share.scratch);
-    if let Some((trainer, targets, scale)) = share.loss {
+    if let Some((Objective { loss, targets }, scale)) = share.objective {
         let output = Output {
-            loss: trainer.loss,
+            loss,
             activation: context.mlp.layout.output_activation(),
             targets,
             width: context.plan.outputs,
@@ -255,51 +260,49 @@ fn loss_of(context: &Context<'_>, params: &[f32], share: &mut Share<'_>) {
 
 /// A whole training step, or its gradient; returns the loss.
 pub(super) fn run(
-    trainer: &Trainer<'_>,
+    mlp: &Mlp<'_>,
     plan: Plan,
     x: &[f32],
-    targets: Targets<'_>,
+    objective: Objective<'_>,
     target: Update<'_>,
     workspace: &mut [f32],
 ) -> Result<f32, StepError> {
-    let loss = phase_one_with_loss(trainer, plan, x, targets, target.params(), workspace, &loss_and_deltas);
+    let loss = phase_one_with_loss(mlp, plan, x, objective, target.params(), workspace, &loss_and_deltas);
     let loss = finite(loss)?;
-    phase_two(&trainer.mlp, plan, x, target, workspace);
+    phase_two(mlp, plan, x, target, workspace);
     Ok(loss)
 }
 
 /// The loss alone.
 pub(super) fn loss(
-    trainer: &Trainer<'_>,
+    mlp: &Mlp<'_>,
     plan: Plan,
     x: &[f32],
-    targets: Targets<'_>,
+    objective: Objective<'_>,
     params: &[f32],
     workspace: &mut [f32],
 ) -> f32 {
-    phase_one_with_loss(trainer, plan, x, targets, params, workspace, &|context, params, mut share| {
+    phase_one_with_loss(mlp, plan, x, objective, params, workspace, &|context, params, mut share| {
         loss_of(context, params, &mut share);
     })
 }
 
 fn phase_one_with_loss(
-    trainer: &Trainer<'_>,
+    mlp: &Mlp<'_>,
     plan: Plan,
     x: &[f32],
-    targets: Targets<'_>,
+    objective: Objective<'_>,
     params: &[f32],
     workspace: &mut [f32],
     work: &(impl Fn(&Context<'_>, &[f32], Share<'_>) + Sync),
 ) -> f32 {
-    let (mlp, batch, outputs) = (&trainer.mlp, plan.batch, plan.outputs);
-    let activation = mlp.layout.output_activation();
-    let from_logits = trainer.loss.is_fused() || !activation.is_elementwise();
-    let context = Context { mlp, plan, top: if from_logits { Activation::Linear } else { activation } };
+    let (loss, batch, outputs) = (objective.loss, plan.batch, plan.outputs);
+    let context = Context { mlp, plan, top: objective.top(mlp) };
     let (banks, scratch) = plan.split(workspace);
-    let loss = Some((trainer, targets, trainer.loss.delta_scale(batch, outputs)));
-    context.phase_one(params, Share { x, loss, input_delta: None, banks, scratch }, mlp.pieces(batch), work);
-    let terms = &plan.terms(workspace)[..batch * trainer.loss.terms_per_sample(outputs)];
-    kernels::sum(mlp.engine.isa, terms) / trainer.loss.divisor(batch, outputs)
+    let objective = Some((objective, loss.delta_scale(batch, outputs)));
+    context.phase_one(params, Share { x, objective, input_delta: None, banks, scratch }, mlp.pieces(batch), work);
+    let terms = &plan.terms(workspace)[..batch * loss.terms_per_sample(outputs)];
+    kernels::sum(mlp.engine.isa, terms) / loss.divisor(batch, outputs)
 }
 
 /// Updates or writes down all gradients, from the values and deltas in the workspace.
@@ -330,7 +333,7 @@ pub(super) fn forward(mlp: &Mlp<'_>, plan: Plan, params: &[f32], x: &[f32], work
     let activation = mlp.layout.output_activation();
     let context = Context { mlp, plan, top: activation };
     let (banks, scratch) = plan.split(workspace);
-    let share = Share { x, loss: None, input_delta: None, banks, scratch };
+    let share = Share { x, objective: None, input_delta: None, banks, scratch };
     context.phase_one(params, share, mlp.pieces(plan.batch), &|context: &Context<'_>, params, mut share| {
         loss_of(context, params, &mut share);
         if activation == Activation::Softmax {
@@ -357,7 +360,7 @@ pub(super) fn backward(
     if let Delta::Outputs(_) = delta {
         kernels::slope(mlp.engine.isa, activation, banks.output_delta, banks.outputs, plan.outputs);
     }
-    let share = Share { x, loss: None, input_delta, banks, scratch };
+    let share = Share { x, objective: None, input_delta, banks, scratch };
     context.phase_one(target.params(), share, mlp.pieces(plan.batch), &|context: &Context<'_>, params, mut share| {
         context.deltas(params, &mut share.banks, share.input_delta, share.scratch);
     });

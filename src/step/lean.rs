@@ -4,13 +4,11 @@
 //! The workspace holds the values of layer after layer. Backwards, a layer's
 //! deltas replace its values as soon as these have fed the layer's own update.
 
-use super::trainer::Trainer;
-use super::{Delta, Mlp, Update};
+use super::{Delta, Mlp, Objective, Update};
 use crate::activation::Activation;
 use crate::backend::Engine;
 use crate::kernels::{self, Gradient, Neurons, Rows, RowsMut};
 use crate::layout::{Layout, Place};
-use crate::loss::Targets;
 
 impl Layout<'_> {
     /// Floats of workspace in the lean schedule: one per neuron.
@@ -67,18 +65,11 @@ pub(super) fn outputs<'w>(mlp: &Mlp<'_>, workspace: &'w [f32]) -> &'w [f32] {
 }
 
 /// Runs one sample forward, and leaves the delta of the last layer in the workspace; returns the loss.
-pub(super) fn loss(
-    trainer: &Trainer<'_>,
-    x: &[f32],
-    targets: Targets<'_>,
-    params: &[f32],
-    workspace: &mut [f32],
-) -> f32 {
-    let mlp = &trainer.mlp;
+pub(super) fn loss(mlp: &Mlp<'_>, x: &[f32], objective: Objective<'_>, params: &[f32], workspace: &mut [f32]) -> f32 {
+    let Objective { loss, targets } = objective;
     let activation = mlp.layout.output_activation();
-    let from_logits = trainer.loss.is_fused() || !activation.is_elementwise();
-    forward(mlp, params, x, workspace, from_logits);
-    kernels::lean_loss(mlp.engine.isa, trainer.loss, activation, targets, top(mlp, workspace))
+    forward(mlp, params, x, workspace, objective.top(mlp) != activation);
+    kernels::lean_loss(mlp.engine.isa, loss, activation, targets, top(mlp, workspace))
 }
 
 /// Replaces the outputs in the workspace by the delta that the caller brings.
