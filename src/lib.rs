@@ -116,3 +116,8 @@ pub use optimizer::{Adam, EpsilonPlacement, Optimizer, Sgd};
 pub use rng::Rng;
 pub use simd::{Arithmetic, Isa};
 pub use step::{Delta, Mlp, Pass, Trainer};
+
+/// The README's examples are tests.
+#[cfg(all(doctest, feature = "alloc"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
