@@ -2,8 +2,6 @@
 
 use crate::Isa;
 #[cfg(feature = "alloc")]
-use crate::kernels;
-#[cfg(feature = "alloc")]
 use crate::simd::Arithmetic;
 
 /// Whose kernels compute products of at least 2²⁰ multiply-adds.
@@ -25,16 +23,9 @@ impl Backend {
     /// This crate's kernels: the default.
     pub const OWN: Self = Self(Kind::Own);
 
-    /// The crate `matrixmultiply`, which allocates on every call. In portable
-    /// arithmetic, which it does not have, and for small products it stands aside for ours.
-    ///
-    /// `None` where its sums don't have the order of this crate's arithmetic: on a CPU
-    /// without a fused multiply-add, or built with another block size (a probe finds out).
+    /// The crate `matrixmultiply`, if its sums have the order of this crate's.
     #[cfg(feature = "alloc")]
-    pub fn matrixmultiply() -> Option<Self> {
-        let isa = Isa::new(Arithmetic::Fused).ok()?;
-        kernels::matrixmultiply_agrees(isa).then_some(Self(Kind::MatrixMultiply))
-    }
+    pub(crate) const MATRIX_MULTIPLY: Self = Self(Kind::MatrixMultiply);
 
     /// Floats of scratch that an update of rows of `outputs` parameters needs.
     #[cfg_attr(not(feature = "alloc"), allow(unused_variables, reason = "our kernels need none"))]

@@ -1,7 +1,7 @@
 //! What callers can get wrong: one small enum per kind of operation.
 //!
-//! Every error is found before the first write: the parameters, the optimizer
-//! state and the outputs are as they were. (A workspace is scratch; what it
+//! Every error but [`FitError::Diverged`](crate::FitError::Diverged) is found before the
+//! first write: the parameters, the optimizer state and the outputs are as they were. (A workspace is scratch; what it
 //! holds after an error is unspecified.)
 
 use crate::activation::Activation;
@@ -96,8 +96,6 @@ pub enum Buffer {
     InputDelta,
     /// A layer's weights, `[in × out]`.
     Weights,
-    /// A layer's bias, `[out]`.
-    Bias,
 }
 
 /// Why a pass over the network cannot run, or a step cannot be taken.
@@ -153,7 +151,7 @@ pub enum StepError {
         /// The value found.
         found: f32,
     },
-    /// A setting of the optimizer is out of range.
+    /// The loss does not fit the outputs, or a setting of the optimizer is out of range.
     Trainer(TrainerError),
     /// The batch, or the number of threads, is so large that a buffer's length overflows `usize`.
     TooLarge,
@@ -177,13 +175,15 @@ pub enum FitError {
         /// Samples to split.
         samples: usize,
     },
-    /// The loss became NaN or infinite. The network has the parameters with which
-    /// the epoch before ended.
+    /// The loss, or a parameter, became NaN or infinite. The network has the parameters
+    /// with which the last epoch began whose first loss was finite.
     Diverged {
         /// In which epoch, counted from 1.
         epoch: usize,
-        /// The loss found.
+        /// The loss found, or the parameter.
         found: f32,
+        /// Whether it was the loss of the validation.
+        validation: bool,
     },
 }
 
@@ -282,7 +282,6 @@ impl fmt::Display for Buffer {
             Self::OutputDelta => "output delta",
             Self::InputDelta => "input delta",
             Self::Weights => "weights",
-            Self::Bias => "bias",
         })
     }
 }
@@ -333,12 +332,16 @@ impl fmt::Display for FitError {
             Self::Validation(error) => write!(f, "validation: {error}"),
             Self::BatchSize => f.write_str("a batch has at least 1 sample, found a batch size of 0"),
             Self::ValidationSplit { found, samples } => {
-                write!(f, "a validation split of {found} leaves nothing on one side of {samples} samples")
+                write!(
+                    f,
+                    "a validation split lies between 0 and 1; {found} leaves nothing on one side of {samples} samples"
+                )
             }
-            Self::Diverged { epoch, found } => write!(
+            Self::Diverged { epoch, found, validation } => write!(
                 f,
-                "the loss is {found} in epoch {epoch}; the network is as it was before that epoch \
-                 (is the learning rate too high, or are the inputs not scaled?)"
+                "the {}loss is {found} in epoch {epoch}; the network has its last good parameters (is there a NaN or \
+                 an infinity in the data, are the inputs not scaled, or is the learning rate too high?)",
+                if *validation { "validation " } else { "" }
             ),
         }
     }

@@ -4,14 +4,13 @@
 use crate::data::{Batches, Samples};
 use crate::error::{FitError, StepError};
 use crate::history::{Epoch, History, Score};
-use crate::layout::Schedule;
+use crate::layout::{Layout, Schedule};
 use crate::loss::{Loss, Targets};
 use crate::metric::Metric;
-use crate::network::Network;
+use crate::network::{Network, zeros};
 use crate::optimizer::Optimizer;
 use crate::step::Trainer;
 use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
@@ -105,8 +104,8 @@ impl<'a> Fit<'a> {
         Self { validation: Validation::Samples(x, targets.into()), ..self }
     }
 
-    /// Keeps the last `fraction` (0 < fraction < 1) of the samples from training, and
-    /// evaluates them after each epoch.
+    /// Keeps the last `fraction` (0 < fraction < 1) of the samples from training, rounded
+    /// to whole samples, and evaluates them after each epoch.
     pub fn validation_split(self, fraction: f32) -> Self {
         Self { validation: Validation::Split(fraction), ..self }
     }
@@ -149,14 +148,16 @@ impl Network {
     /// # Errors
     /// [`FitError`]. Settings and all samples are checked before the first step; the
     /// network is then as it was. When the loss stops being finite, the network gets
-    /// back the parameters it had when the last complete epoch ended.
+    /// back the parameters with which the last epoch began whose first loss was finite.
     pub fn fit<'a>(
         &mut self,
         x: &'a [f32],
         targets: impl Into<Targets<'a>>,
         fit: Fit<'a>,
     ) -> Result<History, FitError> {
+        let threads = self.threads_for(fit.batch_size.min(x.len() / self.layout().inputs()));
         let (mlp, params) = self.parts_mut();
+        let mlp = mlp.with_threads(threads);
         let (inputs, outputs) = (mlp.layout().inputs(), mlp.layout().outputs());
         let trainer = Trainer::new(mlp, fit.loss, fit.optimizer).map_err(StepError::from)?;
         let samples = Samples::new(x, targets.into(), inputs, outputs, fit.loss)?;
@@ -192,10 +193,10 @@ impl Network {
         loss: Loss,
         metric: impl Into<Option<Metric>>,
     ) -> Result<Score, StepError> {
-        let mlp = self.mlp();
-        let layout = mlp.layout();
+        let layout = self.layout();
+        let rows = EVALUATED_ROWS.min(x.len() / layout.inputs());
+        let trainer = Trainer::new(self.mlp_on(self.threads_for(rows)), loss, crate::Sgd::new(0.0).into())?;
         let samples = Samples::new(x, targets.into(), layout.inputs(), layout.outputs(), loss)?;
-        let trainer = Trainer::new(mlp, loss, crate::Sgd::new(0.0).into())?;
         let mut scratch = Scratch::new(&trainer, samples.len().min(EVALUATED_ROWS))?;
         scratch.evaluate(&trainer, self.params(), &samples, metric.into())
     }
@@ -210,8 +211,8 @@ fn split(len: usize, fraction: f32) -> Result<(Range<usize>, Range<usize>), FitE
     if !(fraction > 0.0 && fraction < 1.0) {
         return Err(error);
     }
-    let training = (len as f64 * (1.0 - f64::from(fraction))) as usize;
-    if training == 0 || training == len { Err(error) } else { Ok((0..training, training..len)) }
+    let validation = libm::round(len as f64 * f64::from(fraction)) as usize;
+    if validation == 0 || validation >= len { Err(error) } else { Ok((0..len - validation, len - validation..len)) }
 }
 
 /// Loss and metric as they add up.
@@ -230,8 +231,8 @@ impl Tally {
         self.samples += samples;
     }
 
-    fn add_outputs(&mut self, metric: Metric, outputs: &[f32], targets: Targets<'_>, width: usize) {
-        let (right, of) = metric.count(outputs, targets, width);
+    fn add_outputs(&mut self, metric: Metric, outputs: &[f32], targets: Targets<'_>, layout: &Layout<'_>) {
+        let (right, of) = metric.count(outputs, layout.output_activation(), targets, layout.outputs());
         self.right += right;
         self.of += of;
     }
@@ -257,7 +258,8 @@ impl Scratch {
             Schedule::Batch => 0,
             Schedule::Lean => trainer.mlp().layout().outputs(),
         };
-        Ok(Self { workspace: vec![0.0; len], outputs: vec![0.0; outputs] })
+        let [workspace, outputs] = [len, outputs].map(|len| zeros(len).ok_or(StepError::TooLarge));
+        Ok(Self { workspace: workspace?, outputs: outputs? })
     }
 
     /// Loss and metric of all samples, which train nothing.
@@ -287,7 +289,7 @@ impl Scratch {
     fn add_outputs(&self, trainer: &Trainer<'_>, batch: &Samples<'_>, metric: Option<Metric>, tally: &mut Tally) {
         let outputs = trainer.outputs_in(batch.len(), &self.workspace);
         if let (Some(metric), Some(outputs)) = (metric, outputs) {
-            tally.add_outputs(metric, outputs, batch.targets(), trainer.mlp().layout().outputs());
+            tally.add_outputs(metric, outputs, batch.targets(), trainer.mlp().layout());
         }
     }
 
@@ -302,7 +304,7 @@ impl Scratch {
     ) -> Result<(), StepError> {
         if let (Some(metric), false) = (metric, self.outputs.is_empty()) {
             trainer.mlp().predict(params, sample.x(), &mut self.outputs, &mut self.workspace)?;
-            tally.add_outputs(metric, &self.outputs, sample.targets(), self.outputs.len());
+            tally.add_outputs(metric, &self.outputs, sample.targets(), trainer.mlp().layout());
         }
         Ok(())
     }
@@ -332,28 +334,29 @@ impl<'a, 'p> Run<'a, 'p> {
     ) -> Result<Self, StepError> {
         let evaluated = validation.map_or(0, |samples| samples.len().min(EVALUATED_ROWS));
         let scratch = Scratch::new(&trainer, samples.len().min(batch_size).max(evaluated))?;
-        let state = vec![0.0; trainer.mlp().layout().optimizer_len(trainer.optimizer())];
+        let state = zeros(trainer.mlp().layout().optimizer_len(trainer.optimizer())).ok_or(StepError::TooLarge)?;
         Ok(Self { trainer, params, state, step: 0, samples, validation, batch_size, metric, scratch })
     }
 
     fn train(mut self, mut batches: Batches, mut fit: Fit<'_>) -> Result<History, FitError> {
         let mut history = History { epochs: Vec::new(), best: None };
+        // What gave a finite loss when the last complete epoch began, and what this one begins with.
         let mut last_good = self.params.to_vec();
-        let mut best_params = if fit.patience.is_some() { self.params.to_vec() } else { Vec::new() };
+        let mut start = last_good.clone();
+        let mut best_params = if fit.patience.is_some() { last_good.clone() } else { Vec::new() };
         let mut best_loss = f32::INFINITY;
         for number in 1..=fit.epochs {
-            let mut epoch = match self.epoch(&mut batches) {
+            let before = self.step;
+            let epoch = match self.epoch(number, fit.epochs, &mut batches) {
                 Ok(epoch) => epoch,
                 Err(error) => {
-                    self.params.copy_from_slice(&last_good);
-                    return Err(match error {
-                        StepError::NonFiniteLoss { found } => FitError::Diverged { epoch: number, found },
-                        error => error.into(),
-                    });
+                    // The first step of an epoch shows whether its start was good.
+                    self.params.copy_from_slice(if self.step > before { &start } else { &last_good });
+                    return Err(error);
                 }
             };
-            (epoch.number, epoch.epochs) = (number, fit.epochs);
-            last_good.copy_from_slice(self.params);
+            last_good.copy_from_slice(&start);
+            start.copy_from_slice(self.params);
             history.epochs.push(epoch);
             if let Some(f) = &mut fit.on_epoch {
                 f(&epoch);
@@ -379,7 +382,13 @@ impl<'a, 'p> Run<'a, 'p> {
     }
 
     /// One pass over the samples, then the validation.
-    fn epoch(&mut self, batches: &mut Batches) -> Result<Epoch, StepError> {
+    fn epoch(&mut self, number: usize, epochs: usize, batches: &mut Batches) -> Result<Epoch, FitError> {
+        let diverged = |validation| {
+            move |error| match error {
+                StepError::NonFiniteLoss { found } => FitError::Diverged { epoch: number, found, validation },
+                error => FitError::Step(error),
+            }
+        };
         #[cfg(feature = "std")]
         let start = std::time::Instant::now();
         batches.start_epoch();
@@ -388,10 +397,10 @@ impl<'a, 'p> Run<'a, 'p> {
             let range = from..self.samples.len().min(from.saturating_add(self.batch_size));
             let batch = batches.batch(&self.samples, range);
             match self.trainer.mlp().schedule() {
-                Schedule::Batch => self.step(&batch, &mut tally)?,
+                Schedule::Batch => self.step(&batch, &mut tally).map_err(diverged(false))?,
                 Schedule::Lean => {
                     for sample in 0..batch.len() {
-                        self.step(&batch.range(sample..sample + 1), &mut tally)?;
+                        self.step(&batch.range(sample..sample + 1), &mut tally).map_err(diverged(false))?;
                     }
                 }
             }
@@ -400,11 +409,18 @@ impl<'a, 'p> Run<'a, 'p> {
         let duration = Some(start.elapsed());
         #[cfg(not(feature = "std"))]
         let duration = None;
+        // No loss has seen what the last step has made of the parameters.
+        if let Some(&found) = self.params.iter().find(|w| !w.is_finite()) {
+            return Err(FitError::Diverged { epoch: number, found, validation: false });
+        }
         let validation = match &self.validation {
-            Some(samples) => Some(self.scratch.evaluate(&self.trainer, self.params, samples, self.metric)?),
+            Some(samples) => {
+                let score = self.scratch.evaluate(&self.trainer, self.params, samples, self.metric);
+                Some(score.map_err(diverged(true))?)
+            }
             None => None,
         };
-        Ok(Epoch { number: 0, epochs: 0, training: tally.score(), validation, duration, name: self.metric })
+        Ok(Epoch { number, epochs, training: tally.score(), validation, duration, metric: self.metric })
     }
 
     /// One training step.

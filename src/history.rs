@@ -31,21 +31,21 @@ pub struct Epoch {
     pub validation: Option<Score>,
     /// Wall-clock time of the training steps (feature `std`; else `None`).
     pub duration: Option<Duration>,
-    pub(crate) name: Option<Metric>,
+    pub(crate) metric: Option<Metric>,
 }
 
-/// As Keras prints it: `Epoch 1/20 - 0.2ms - loss: 0.7183 - accuracy: 0.4890`.
+/// Much as Keras prints it: `Epoch  1/20 -  146.1µs - loss: 0.6956 - accuracy: 0.5110`.
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = if self.epochs < 10 { 1 } else { self.epochs.ilog10() as usize + 1 };
         write!(f, "Epoch {:width$}/{}", self.number, self.epochs)?;
         if let Some(duration) = self.duration {
-            write!(f, " - {duration:.1?}")?;
+            write!(f, " - {duration:>8.1?}")?;
         }
         let scores = [("", Some(self.training)), ("val_", self.validation)];
         for (prefix, score) in scores.into_iter().filter_map(|(prefix, score)| Some((prefix, score?))) {
             write!(f, " - {prefix}loss: {:.4}", score.loss)?;
-            if let (Some(metric), Some(value)) = (self.name, score.metric) {
+            if let (Some(metric), Some(value)) = (self.metric, score.metric) {
                 write!(f, " - {prefix}{metric}: {value:.4}")?;
             }
         }

@@ -21,8 +21,6 @@ pub use dense_update::dense_update;
 pub use map::{exp, ln, sigmoid, softplus_of_negative, tanh};
 pub use reduce::{dot, sum};
 
-#[cfg(feature = "alloc")]
-pub(crate) use self::matrixmultiply::agrees as matrixmultiply_agrees;
 pub(crate) use dense_delta::delta;
 pub(crate) use dense_forward::forward;
 pub(crate) use dense_update::{Band, Operands, apply, split_state, update};

@@ -17,12 +17,12 @@ pub enum Loss {
     MeanSquaredError,
     /// The mean of `−t·ln y − (1 − t)·ln(1 − y)` over samples and outputs, for
     /// sigmoid outputs. Targets are probabilities, 0 ≤ t ≤ 1: outside, the loss has
-    /// no minimum, and they are an error (as in PyTorch's `BCELoss`). Worked out from the pre-activations, so it is exact for logits of any size.
+    /// no minimum, and they are an error (as in PyTorch's `BCELoss`). Worked out from the pre-activations, so it is accurate however large a logit is.
     BinaryCrossEntropy,
     /// The mean of `−Σⱼ tⱼ·ln yⱼ` over samples, for softmax outputs. Targets are
     /// class indices, or values: one-hot rows, probabilities, or rows scaled by
     /// weights of any sign, as policy gradients have them. Worked out from the
-    /// pre-activations, so it is exact for logits of any size.
+    /// pre-activations, so it is accurate however large a logit is.
     CrossEntropy,
 }
 

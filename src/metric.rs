@@ -1,6 +1,7 @@
 //! Metrics: what is reported beside the loss, and trains nothing.
 #![forbid(unsafe_code)]
 
+use crate::activation::Activation;
 use crate::loss::Targets;
 use core::fmt;
 
@@ -10,7 +11,7 @@ use core::fmt;
 pub enum Metric {
     /// The share of samples that are classified right. With several outputs the
     /// class is the largest of them (the first of equals), and so it is among target
-    /// values; with one output it is whether that is above 0.5.
+    /// values; with one output (that is no softmax) it is whether that is above 0.5.
     Accuracy,
     /// The share of outputs that are on the right side of 0.5: for samples that may
     /// have several labels at once.
@@ -18,8 +19,16 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// How many of `outputs: [samples × width]` are right, and of how many.
-    pub(crate) fn count(self, outputs: &[f32], targets: Targets<'_>, width: usize) -> (usize, usize) {
+    /// How many of `outputs: [samples × width]`, of a last layer with this activation,
+    /// are right, and of how many.
+    pub(crate) fn count(
+        self,
+        outputs: &[f32],
+        activation: Activation,
+        targets: Targets<'_>,
+        width: usize,
+    ) -> (usize, usize) {
+        let class_of = |values: &[f32]| class_of(values, activation);
         match (self, targets) {
             (Self::Accuracy, Targets::Classes(classes)) => {
                 let right = outputs.chunks_exact(width).zip(classes).filter(|&(y, &class)| class_of(y) == class);
@@ -42,13 +51,13 @@ impl Metric {
     }
 }
 
-/// The class that a sample's outputs name: see [`Metric::Accuracy`].
-pub(crate) fn class_of(outputs: &[f32]) -> u32 {
-    match *outputs {
-        [probability] => u32::from(probability > 0.5),
+/// The class that a sample's outputs, or its target values, name: see [`Metric::Accuracy`].
+pub(crate) fn class_of(values: &[f32], activation: Activation) -> u32 {
+    match *values {
+        [probability] if activation != Activation::Softmax => u32::from(probability > 0.5),
         _ => {
             let mut best = (0, f32::NEG_INFINITY);
-            for (class, &y) in (0..).zip(outputs) {
+            for (class, &y) in (0..).zip(values) {
                 if y > best.1 {
                     best = (class, y);
                 }
@@ -78,12 +87,15 @@ mod tests {
         let one_hot = Targets::Values(&[0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
         for targets in [classes, one_hot] {
             // Of two equal outputs the first is the class.
-            assert_eq!(Metric::Accuracy.count(&outputs, targets, 3), (1, 2));
-            assert_eq!(Metric::BinaryAccuracy.count(&outputs, targets, 3), (5, 6));
+            assert_eq!(Metric::Accuracy.count(&outputs, Activation::Softmax, targets, 3), (1, 2));
+            assert_eq!(Metric::BinaryAccuracy.count(&outputs, Activation::Sigmoid, targets, 3), (5, 6));
         }
         let column = Targets::Values(&[1.0, 0.0, 1.0]);
         for metric in [Metric::Accuracy, Metric::BinaryAccuracy] {
-            assert_eq!(metric.count(&[0.9, 0.5, 0.5], column, 1), (2, 3));
+            assert_eq!(metric.count(&[0.9, 0.5, 0.5], Activation::Sigmoid, column, 1), (2, 3));
         }
+        // A softmax over one output has one class, and is always right.
+        let only = Targets::Classes(&[0]);
+        assert_eq!(Metric::Accuracy.count(&[1.0], Activation::Softmax, only, 1), (1, 1));
     }
 }

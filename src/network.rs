@@ -2,14 +2,14 @@
 #![forbid(unsafe_code)]
 
 use crate::activation::Activation;
+use crate::backend::Backend;
 use crate::error::{LayoutError, StepError};
 use crate::init::init;
 use crate::kernels;
 use crate::layout::{Layer, Layout, Schedule};
 use crate::metric::class_of;
 use crate::simd::Isa;
-use crate::step::Mlp;
-use alloc::vec;
+use crate::step::{GRAIN, Mlp};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -41,6 +41,7 @@ pub struct Network {
     layers: Vec<Layer>,
     params: Vec<f32>,
     isa: Isa,
+    backend: Backend,
     schedule: Schedule,
     threads: Option<usize>,
 }
@@ -53,6 +54,7 @@ pub struct NetworkBuilder {
     layers: Vec<Layer>,
     seed: u64,
     isa: Option<Isa>,
+    backend: Backend,
     schedule: Schedule,
     threads: Option<usize>,
 }
@@ -79,14 +81,20 @@ impl NetworkBuilder {
         Self { isa: Some(isa), ..self }
     }
 
+    /// Whose kernels compute large products, by default [`Backend::OWN`]. It changes no bit of a result.
+    pub fn backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
     /// The schedule of training, by default [`Schedule::Batch`]. In the lean one a
     /// batch is that many updates, one for each of its samples.
     pub fn schedule(self, schedule: Schedule) -> Self {
         Self { schedule, ..self }
     }
 
-    /// At most this many threads; by default as many as rayon's current pool has
-    /// (without the feature `rayon`, one). It changes no bit of a result.
+    /// At most this many threads; by default as many as rayon's current pool has, if
+    /// there is work for more than one (without the feature `rayon`, one). It changes
+    /// no bit of a result.
     pub fn threads(self, threads: usize) -> Self {
         Self { threads: Some(threads), ..self }
     }
@@ -94,16 +102,17 @@ impl NetworkBuilder {
     /// Checks the layers and initialises the parameters.
     ///
     /// # Errors
-    /// [`LayoutError`], which names the layer.
+    /// [`LayoutError`], which names the layer; [`LayoutError::TooLarge`] also if there is
+    /// not enough memory.
     pub fn build(self) -> Result<Network, LayoutError> {
-        let Self { inputs, layers, seed, isa, schedule, threads } = self;
+        let Self { inputs, layers, seed, isa, backend, schedule, threads } = self;
         let layout = Layout::new(inputs, &layers)?;
-        let mut params = vec![0.0; layout.params_len()];
+        let mut params = zeros(layout.params_len()).ok_or(LayoutError::TooLarge)?;
         if init(&layout, seed, &mut params).is_err() {
             unreachable!("the parameters are as many as the layout says");
         }
         let isa = isa.unwrap_or_else(Isa::detect);
-        Ok(Network { inputs, layers, params, isa, schedule, threads })
+        Ok(Network { inputs, layers, params, isa, backend, schedule, threads })
     }
 }
 
@@ -111,7 +120,15 @@ impl Network {
     /// Begins a network of `inputs` inputs.
     #[expect(clippy::new_ret_no_self, reason = "reads as the network it will be; build() checks it")]
     pub fn new(inputs: usize) -> NetworkBuilder {
-        NetworkBuilder { inputs, layers: Vec::new(), seed: 0, isa: None, schedule: Schedule::Batch, threads: None }
+        NetworkBuilder {
+            inputs,
+            layers: Vec::new(),
+            seed: 0,
+            isa: None,
+            backend: Backend::OWN,
+            schedule: Schedule::Batch,
+            threads: None,
+        }
     }
 
     /// Its layout.
@@ -132,38 +149,65 @@ impl Network {
         &mut self.params
     }
 
-    /// What computes it: for steps of your own on [`params`](Self::params), and to
-    /// predict without allocating, from as many threads as you like.
+    /// What computes it, on one thread unless [`NetworkBuilder::threads`] says otherwise:
+    /// to predict without allocating, from as many threads as you like.
     pub fn mlp(&self) -> Mlp<'_> {
-        Mlp::new(self.layout(), self.isa).with_schedule(self.schedule).with_threads(self.thread_count())
+        self.mlp_on(self.threads.unwrap_or(1))
     }
 
-    /// What computes it, and the parameters, to be changed.
-    pub(crate) fn parts_mut(&mut self) -> (Mlp<'_>, &mut [f32]) {
-        let threads = self.thread_count();
-        let Self { inputs, layers, params, isa, schedule, .. } = self;
+    /// What computes it, and its parameters, to be changed: for steps of your own.
+    ///
+    /// ```
+    /// use microprop::{Activation::*, Loss, Network, Sgd, Targets, Trainer};
+    ///
+    /// let mut net = Network::new(2).dense(3, Tanh).dense(1, Linear).build()?;
+    /// let (mlp, params) = net.parts_mut();
+    /// let trainer = Trainer::new(mlp, Loss::MeanSquaredError, Sgd::new(0.1).into())?;
+    /// let mut workspace = vec![0.0; mlp.workspace_len(1)?];
+    /// let (x, target) = ([1.0, 0.5], Targets::Values(&[0.3]));
+    /// let first = trainer.train_step(0, &x, target, params, &mut [], &mut workspace)?;
+    /// let second = trainer.train_step(1, &x, target, params, &mut [], &mut workspace)?;
+    /// assert!(second < first);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn parts_mut(&mut self) -> (Mlp<'_>, &mut [f32]) {
+        let Self { inputs, layers, params, isa, backend, schedule, threads } = self;
         let Ok(layout) = Layout::new(*inputs, layers) else { unreachable!("build has checked the layers") };
-        (Mlp::new(layout, *isa).with_schedule(*schedule).with_threads(threads), params)
+        let mlp = Mlp::new(layout, *isa).with_backend(*backend).with_schedule(*schedule);
+        (mlp.with_threads(threads.unwrap_or(1)), params)
     }
 
-    fn thread_count(&self) -> usize {
-        #[cfg(feature = "rayon")]
-        let all = rayon::current_num_threads();
-        #[cfg(not(feature = "rayon"))]
-        let all = 1;
-        self.threads.unwrap_or(all)
+    /// What computes it, on so many threads.
+    pub(crate) fn mlp_on(&self, threads: usize) -> Mlp<'_> {
+        let mlp = Mlp::new(self.layout(), self.isa).with_backend(self.backend).with_schedule(self.schedule);
+        mlp.with_threads(threads)
+    }
+
+    /// Threads for passes over `batch` samples. The pool is asked for its size, which
+    /// starts it, only where there is work for two.
+    pub(crate) fn threads_for(&self, batch: usize) -> usize {
+        let pool = || {
+            #[cfg(feature = "rayon")]
+            if batch.saturating_mul(self.params.len()) >= 2 * GRAIN {
+                return rayon::current_num_threads();
+            }
+            1
+        };
+        self.threads.unwrap_or_else(pool)
     }
 
     /// The outputs for `x: [batch × inputs]`: `[batch × outputs]`, row-major.
     ///
     /// # Errors
-    /// [`StepError::Batch`] if `x` is empty or holds a part of a sample.
+    /// [`StepError::Batch`] if `x` is empty or holds a part of a sample,
+    /// [`StepError::TooLarge`] if there is not enough memory.
     pub fn predict(&self, x: &[f32]) -> Result<Vec<f32>, StepError> {
-        let mlp = self.mlp();
         let batch = kernels::batch_of(x, self.inputs)?;
+        let mlp = self.mlp_on(self.threads_for(batch));
         let outputs = kernels::length(batch, mlp.layout().outputs())?;
         let workspace = mlp.predict_workspace_len(batch).or(Err(StepError::TooLarge))?;
-        let (mut y, mut workspace) = (vec![0.0; outputs], vec![0.0; workspace]);
+        let mut y = zeros(outputs).ok_or(StepError::TooLarge)?;
+        let mut workspace = zeros(workspace).ok_or(StepError::TooLarge)?;
         mlp.predict(&self.params, x, &mut y, &mut workspace)?;
         Ok(y)
     }
@@ -174,9 +218,18 @@ impl Network {
     /// # Errors
     /// As [`predict`](Self::predict).
     pub fn predict_classes(&self, x: &[f32]) -> Result<Vec<u32>, StepError> {
-        let y = self.predict(x)?;
-        Ok(y.chunks_exact(self.layout().outputs()).map(class_of).collect())
+        let (y, layout) = (self.predict(x)?, self.layout());
+        let class = |y: &[f32]| class_of(y, layout.output_activation());
+        Ok(y.chunks_exact(layout.outputs()).map(class).collect())
     }
+}
+
+/// So many zeros, if there is memory for them.
+pub(crate) fn zeros(len: usize) -> Option<Vec<f32>> {
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(len).ok()?;
+    zeros.resize(len, 0.0);
+    Some(zeros)
 }
 
 /// `20 → 64 ReLU → 1 sigmoid: 1409 parameters, avx2-fused`.

@@ -50,7 +50,7 @@ pub struct Mlp<'a> {
 
 /// Multiply-adds below which a piece of a step is not worth a thread of its own:
 /// see [`Mlp::with_grain`].
-const GRAIN: usize = 1 << 21;
+pub(crate) const GRAIN: usize = 1 << 21;
 
 impl<'a> Mlp<'a> {
     /// A network on one thread, in the batch schedule.
@@ -65,15 +65,17 @@ impl<'a> Mlp<'a> {
     }
 
     /// The same split into up to `threads` pieces, run on rayon's current pool
-    /// (feature `rayon`; without it one after the other). The bits of the results
-    /// don't depend on it; the workspace's length does.
+    /// (feature `rayon`; without it one after the other), if there is work for them:
+    /// see [`with_grain`](Self::with_grain). The bits of the results don't depend on
+    /// it; the workspace's length does.
     #[must_use]
     pub const fn with_threads(self, threads: usize) -> Self {
         Self { threads: if threads == 0 { 1 } else { threads }, ..self }
     }
 
     /// The same with at least `multiply_adds` of work in each piece, by default 2²¹:
-    /// a thread that is given less costs more than it saves.
+    /// a thread that is given less costs more than it saves. It decides the number of
+    /// pieces, and so the workspace's length.
     #[must_use]
     pub const fn with_grain(self, multiply_adds: usize) -> Self {
         Self { grain: if multiply_adds == 0 { 1 } else { multiply_adds }, ..self }
@@ -124,7 +126,7 @@ impl<'a> Mlp<'a> {
     pub const fn predict_workspace_len(&self, batch: usize) -> Result<usize, LayoutError> {
         match self.schedule {
             Schedule::Lean => Ok(self.layout.lean_workspace_len()),
-            Schedule::Batch => match predict::workspace_len(&self.layout, batch, self.threads) {
+            Schedule::Batch => match predict::workspace_len(&self.layout, batch, self.pieces(batch)) {
                 Some(len) => Ok(len),
                 None => Err(LayoutError::TooLarge),
             },
@@ -224,13 +226,16 @@ impl<'a> Mlp<'a> {
 
     /// `None` if a length overflows.
     const fn plan(&self, batch: usize) -> Option<Plan> {
-        Plan::new(&self.layout, batch, self.threads, self.engine.backend)
+        Plan::new(&self.layout, batch, self.pieces(batch), self.engine.backend)
     }
 
     /// In how many pieces a step over `batch` samples is run.
-    fn pieces(&self, batch: usize) -> usize {
-        let work = batch.saturating_mul(self.layout.params_len());
-        (work / self.grain).clamp(1, self.threads)
+    const fn pieces(&self, batch: usize) -> usize {
+        match batch.saturating_mul(self.layout.params_len()) / self.grain {
+            0 => 1,
+            pieces if pieces > self.threads => self.threads,
+            pieces => pieces,
+        }
     }
 }
 

@@ -174,22 +174,65 @@ fn stop_when_stops() {
     assert_eq!(network().fit(&x, &y, fit).unwrap().epochs().len(), 4);
 }
 
-/// A run that diverges gives back what the last complete epoch ended with.
+/// A run that diverges gives back parameters that work: those with which its last
+/// epoch began, or, if that epoch's first loss was already not finite, the one before.
 #[test]
 fn divergence_gives_back_the_last_good_parameters() {
     let x: Vec<f32> = (0..40).map(|i| i as f32).collect();
     let y: Vec<f32> = x.iter().map(|x| 3.0 * x + 1.0).collect();
-    let run = |epochs| {
-        let mut net = Network::new(1).dense(1, Linear).seed(1).build().unwrap();
-        let fit = Fit::new(Loss::MeanSquaredError, Sgd::new(0.1)).epochs(epochs).batch_size(4).shuffle(false);
-        (net.fit(&x, &y, fit), hash(net.params()))
-    };
-    let (result, params) = run(100);
-    let Err(FitError::Diverged { epoch, found }) = result else { panic!("{result:?}") };
-    assert!(!found.is_finite());
-    let (result, before) = run(epoch - 1);
-    assert!(result.is_ok());
-    assert_eq!(params, before);
+    for (rate, batch_size, back) in [(0.1, 4, 1), (10.0, 40, 2), (1e37, 40, 1)] {
+        let run = |epochs| {
+            let mut net = Network::new(1).dense(1, Linear).seed(1).build().unwrap();
+            let fit = Fit::new(Loss::MeanSquaredError, Sgd::new(rate)).epochs(epochs);
+            (net.fit(&x, &y, fit.batch_size(batch_size).shuffle(false)), net)
+        };
+        let (result, net) = run(100);
+        let Err(FitError::Diverged { epoch, found, validation: false }) = result else { panic!("{result:?}") };
+        assert!(!found.is_finite());
+        net.evaluate(&x, &y, Loss::MeanSquaredError, None).unwrap();
+        let (result, before) = run(epoch - back);
+        assert!(result.is_ok());
+        assert_eq!(hash(net.params()), hash(before.params()), "rate {rate}, epoch {epoch}");
+    }
+}
+
+#[test]
+fn a_validation_that_is_not_finite_is_named() {
+    let (x, y) = samples(10);
+    let mut bad = x.clone();
+    bad[0] = f32::NAN;
+    let mut net = network();
+    let before = hash(net.params());
+    let fit = Fit::new(Loss::BinaryCrossEntropy, Sgd::new(0.1)).validation(&bad, &y);
+    let error = net.fit(&x, &y, fit).unwrap_err();
+    assert!(error.to_string().starts_with("the validation loss is NaN in epoch 1"), "{error}");
+    assert_eq!(hash(net.params()), before);
+}
+
+/// `round(fraction · samples)` samples are kept for validation, the last ones.
+#[test]
+fn a_validation_split_is_rounded_to_whole_samples() {
+    for (count, fraction, kept) in
+        [(10, 0.1, 1), (10, 0.2, 2), (10, 0.3, 3), (10, 0.9, 9), (1000, 0.2, 200), (7, 0.5, 4)]
+    {
+        let (x, y) = samples(count);
+        let mut net = network();
+        let fit = Fit::new(Loss::BinaryCrossEntropy, Sgd::new(0.1)).shuffle(false);
+        net.fit(&x, &y, fit.validation_split(fraction)).unwrap();
+        let mut twin = network();
+        let fit = Fit::new(Loss::BinaryCrossEntropy, Sgd::new(0.1)).shuffle(false);
+        twin.fit(&x[..(count - kept) * INPUTS], &y[..count - kept], fit).unwrap();
+        assert_eq!(hash(net.params()), hash(twin.params()), "{fraction} of {count}");
+    }
+}
+
+/// What no memory could hold is an error, not the end of the process.
+#[test]
+fn too_large_is_an_error() {
+    let huge = Network::new(1).dense(1 << 50, Relu).build();
+    assert_eq!(huge.unwrap_err(), LayoutError::TooLarge);
+    let net = Network::new(1).dense(2, Relu).threads(1 << 40).build().unwrap();
+    assert_eq!(net.predict(&[1.0]).unwrap().len(), 2);
 }
 
 #[test]

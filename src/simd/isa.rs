@@ -116,7 +116,11 @@ impl Isa {
 
     /// Whether its fused multiply-add is emulated.
     fn is_software(self) -> bool {
-        self.name() == "scalar-fused"
+        #[cfg(feature = "std")]
+        let software = matches!(self.0, Level::ScalarFused(_));
+        #[cfg(not(feature = "std"))]
+        let software = false;
+        software
     }
 }
 

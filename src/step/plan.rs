@@ -167,7 +167,7 @@ pub(super) fn part(rows: usize, first: usize, pieces: usize) -> usize {
     ((rows as u64 * first as u64 / pieces as u64) as usize).max(1)
 }
 
-/// A bank to read from and the other one to write to, for what goes from bank `from` to the next.
+/// The bank that layer `to` does not write to, which it reads, and the one that it writes to.
 pub(super) fn opposite<'b>(banks: &'b mut [&mut [f32]; 2], to: usize) -> (&'b [f32], &'b mut [f32]) {
     let [even, odd] = banks;
     if to.is_multiple_of(2) { (odd, even) } else { (even, odd) }

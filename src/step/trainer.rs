@@ -70,11 +70,6 @@ impl<'a> Trainer<'a> {
         &self.mlp
     }
 
-    /// The loss.
-    pub const fn loss_kind(&self) -> Loss {
-        self.loss
-    }
-
     /// The optimizer.
     pub const fn optimizer(&self) -> &Optimizer {
         &self.optimizer
