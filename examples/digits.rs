@@ -81,7 +81,7 @@ fn print_images(x: &[f32], labels: &[u32], classes: &[u32], probabilities: &[f32
     let captions = shown.iter().map(|&i| {
         let sure = probabilities[i * CLASSES + classes[i] as usize];
         let mark = if labels[i] == classes[i] { "✓" } else { "✗" };
-        format!("{:<19}", format!("{mark} {}: says {}, {:.0}%", labels[i], classes[i], 100.0 * sure))
+        format!("{:<19}", format!("{mark} is {}, says {}: {:.0}%", labels[i], classes[i], 100.0 * sure))
     });
     println!("{}\n", captions.collect::<String>());
 }

@@ -57,6 +57,11 @@ impl Loss {
         matches!(self, Self::BinaryCrossEntropy | Self::CrossEntropy)
     }
 
+    /// Where the last layer stops: before its activation if the loss takes it from there.
+    pub(crate) const fn top(self, activation: Activation) -> Activation {
+        if self.is_fused() || !activation.is_elementwise() { Activation::Linear } else { activation }
+    }
+
     /// How many addends a sample brings to the sum of the loss.
     pub(crate) const fn terms_per_sample(self, outputs: usize) -> usize {
         match self {

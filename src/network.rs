@@ -186,14 +186,8 @@ impl Network {
     /// Threads for passes over `batch` samples. The pool is asked for its size, which
     /// starts it, only where there is work for two.
     pub(crate) fn threads_for(&self, batch: usize) -> usize {
-        let pool = || {
-            #[cfg(feature = "rayon")]
-            if batch.saturating_mul(self.params.len()) >= 2 * GRAIN {
-                return rayon::current_num_threads();
-            }
-            1
-        };
-        self.threads.unwrap_or_else(pool)
+        let worthwhile = batch.saturating_mul(self.params.len()) >= 2 * GRAIN;
+        self.threads.unwrap_or_else(|| if worthwhile { pool_threads() } else { 1 })
     }
 
     /// The outputs for `x: [batch × inputs]`: `[batch × outputs]`, row-major.
@@ -222,6 +216,15 @@ impl Network {
         let class = |y: &[f32]| class_of(y, layout.output_activation());
         Ok(y.chunks_exact(layout.outputs()).map(class).collect())
     }
+}
+
+/// Threads of rayon's current pool.
+fn pool_threads() -> usize {
+    #[cfg(feature = "rayon")]
+    let threads = rayon::current_num_threads();
+    #[cfg(not(feature = "rayon"))]
+    let threads = 1;
+    threads
 }
 
 /// So many zeros, if there is memory for them.

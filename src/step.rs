@@ -7,12 +7,10 @@ mod plan;
 mod predict;
 mod trainer;
 
-use crate::activation::Activation;
 use crate::backend::{Backend, Engine};
 use crate::error::{Buffer, LayoutError, StepError};
 use crate::kernels;
 use crate::layout::{Layout, Schedule};
-use crate::loss::{Loss, Targets};
 use crate::optimizer::{Optimizer, Rule};
 use crate::simd::Isa;
 use plan::Plan;
@@ -354,21 +352,6 @@ impl Update<'_> {
             Self::Apply { params, .. } => params,
             Self::Store { params, .. } => params,
         }
-    }
-}
-
-/// What a loss is worked out from, beside the outputs.
-#[derive(Clone, Copy)]
-struct Objective<'a> {
-    loss: Loss,
-    targets: Targets<'a>,
-}
-
-impl Objective<'_> {
-    /// Where the last layer stops: before its activation if the loss takes it from there.
-    fn top(&self, mlp: &Mlp<'_>) -> Activation {
-        let activation = mlp.layout.output_activation();
-        if self.loss.is_fused() || !activation.is_elementwise() { Activation::Linear } else { activation }
     }
 }
 

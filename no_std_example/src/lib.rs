@@ -117,6 +117,7 @@ pub fn run(trainer: &Trainer<'_>, memory: &mut Memory, out: &mut impl Write) -> 
         confusion[i % CLASSES][largest(&y)] += 1;
     }
     writeln!(out, "\n{HELD_OUT} windows it has not seen; rows: what was, columns: what it says")?;
+    writeln!(out, "{:12} stop heal unba worn", "")?;
     for (row, name) in confusion.iter().zip(NAMES) {
         writeln!(out, "{name:>12} {:4} {:4} {:4} {:4}", row[0], row[1], row[2], row[3])?;
     }

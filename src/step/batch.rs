@@ -7,11 +7,19 @@
 //! No sum is split between threads, so their number changes no bit.
 
 use super::plan::{Banks, LINE, Plan, join, opposite, part};
-use super::{Delta, Mlp, Objective, Update, finite};
+use super::{Delta, Mlp, Update, finite};
 use crate::activation::Activation;
 use crate::error::StepError;
 use crate::kernels::{self, Band, Operands, Output, Rows, RowsMut};
+use crate::loss::{Loss, Targets};
 use crate::optimizer::Rule;
+
+/// What a loss is worked out from, beside the outputs.
+#[derive(Clone, Copy)]
+pub(super) struct Objective<'a> {
+    pub(super) loss: Loss,
+    pub(super) targets: Targets<'a>,
+}
 
 /// What all pieces of a step share.
 struct Context<'a> {
@@ -297,7 +305,7 @@ fn phase_one_with_loss(
     work: &(impl Fn(&Context<'_>, &[f32], Share<'_>) + Sync),
 ) -> f32 {
     let (loss, batch, outputs) = (objective.loss, plan.batch, plan.outputs);
-    let context = Context { mlp, plan, top: objective.top(mlp) };
+    let context = Context { mlp, plan, top: loss.top(mlp.layout.output_activation()) };
     let (banks, scratch) = plan.split(workspace);
     let objective = Some((objective, loss.delta_scale(batch, outputs)));
     context.phase_one(params, Share { x, objective, input_delta: None, banks, scratch }, mlp.pieces(batch), work);

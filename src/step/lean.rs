@@ -4,11 +4,12 @@
 //! The workspace holds the values of layer after layer. Backwards, a layer's
 //! deltas replace its values as soon as these have fed the layer's own update.
 
-use super::{Delta, Mlp, Objective, Update};
+use super::{Delta, Mlp, Update};
 use crate::activation::Activation;
 use crate::backend::Engine;
 use crate::kernels::{self, Gradient, Neurons, Rows, RowsMut};
 use crate::layout::{Layout, Place};
+use crate::loss::{Loss, Targets};
 
 impl Layout<'_> {
     /// Floats of workspace in the lean schedule: one per neuron.
@@ -65,10 +66,16 @@ pub(super) fn outputs<'w>(mlp: &Mlp<'_>, workspace: &'w [f32]) -> &'w [f32] {
 }
 
 /// Runs one sample forward, and leaves the delta of the last layer in the workspace; returns the loss.
-pub(super) fn loss(mlp: &Mlp<'_>, x: &[f32], objective: Objective<'_>, params: &[f32], workspace: &mut [f32]) -> f32 {
-    let Objective { loss, targets } = objective;
+pub(super) fn loss(
+    mlp: &Mlp<'_>,
+    loss: Loss,
+    x: &[f32],
+    targets: Targets<'_>,
+    params: &[f32],
+    workspace: &mut [f32],
+) -> f32 {
     let activation = mlp.layout.output_activation();
-    forward(mlp, params, x, workspace, objective.top(mlp) != activation);
+    forward(mlp, params, x, workspace, loss.top(activation) != activation);
     kernels::lean_loss(mlp.engine.isa, loss, activation, targets, top(mlp, workspace))
 }
 
