@@ -31,13 +31,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (b1, rest) = rest.split_at(2);
     let (w2, b2) = rest.split_at(2);
     let mut scratch = [0.0; kernels::forward_scratch_len(3)];
-    let mut table = Table::new();
 
     println!("Given: example 9.1 of Han, Kamber, Pei, \"Data Mining\", 3rd ed., and a second sample");
     println!("x   {:?}   y   {Y:?}   η   {RATE}", X.as_chunks::<3>().0);
     println!("W₁  {:?}   b₁  {b1:?}", w1.as_chunks::<2>().0);
-    println!("W₂  {w2:?}   b₂  {b2:?}");
+    println!("W₂  {w2:?}   b₂  {b2:?}\n");
 
+    let mut table = Table::new();
     table.heading("Forward");
     let mut z1 = [0.0; N * 2];
     kernels::dense_forward(isa, &X, w1, b1, Activation::Linear, &mut z1, &mut scratch)?;
