@@ -87,6 +87,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `if mask { a } else { b }`.
     fn select(self, mask: Self::Mask, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// Adds 16 partial sums, which lie in the first `16 / LANES` vectors, in the order of [`fold16`].
+    fn fold(self, sums: [Self::Vector; 16]) -> f32;
+
     /// The bits of each lane.
     fn to_bits(self, a: Self::Vector) -> Self::Ints;
     /// The lanes that have these bits.

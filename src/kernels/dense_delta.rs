@@ -5,7 +5,7 @@
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
 use super::gemm::{Epilogue, Right, product};
-use super::rows::{Rows, RowsMut, load_lanes, store_lanes};
+use super::rows::{Rows, RowsMut, columns_of, load_lanes, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
 use crate::backend::Engine;
@@ -90,44 +90,59 @@ pub(crate) fn delta(
 /// A product of a single term: a column of deltas times a column of weights.
 #[inline(always)]
 fn outer<S: Simd>(s: S, delta: Rows<'_>, weights: &[f32], out: &mut RowsMut<'_>, epilogue: &Slope<'_>) {
-    let zero = s.splat(0.0);
     if epilogue.activation == Activation::Relu {
-        for ((to, delta), y) in out.iter_mut().zip(delta.iter()).zip(epilogue.y.iter()) {
-            let d = s.splat(delta[0]);
-            zip(
-                s,
-                to,
-                weights,
-                y,
-                #[inline(always)]
-                |w, y| Activation::Relu.delta(s, s.mul_add(d, w, zero), y),
-            );
-        }
+        outer_columns::<S, true>(s, delta, weights, out, epilogue.y);
     } else {
-        for (to, delta) in out.iter_mut().zip(delta.iter()) {
-            let d = s.splat(delta[0]);
-            zip(
-                s,
-                to,
-                weights,
-                weights,
-                #[inline(always)]
-                |w, _| s.mul_add(d, w, zero),
-            );
-        }
+        // What stands for y is not read.
+        outer_columns::<S, false>(s, delta, weights, out, delta);
     }
     epilogue.settle(s, out, 0..weights.len());
 }
 
-/// `to = f(a, b)`; all are equally long.
+/// Weights stay in registers while the rows pass by.
 #[inline(always)]
-fn zip<S: Simd>(s: S, to: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(S::Vector, S::Vector) -> S::Vector) {
-    let ((to, to_part), (a, a_part), (b, b_part)) = (S::chunks_mut(to), S::chunks(a), S::chunks(b));
-    for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
-        s.store(f(s.load(a), s.load(b)), to);
+fn outer_columns<S: Simd, const RELU: bool>(
+    s: S,
+    delta: Rows<'_>,
+    weights: &[f32],
+    out: &mut RowsMut<'_>,
+    y: Rows<'_>,
+) {
+    let mut at = 0;
+    while at + 4 * S::LANES <= weights.len() {
+        outer_group::<S, 4, false, RELU>(s, delta, weights, out, y, at..at + 4 * S::LANES);
+        at += 4 * S::LANES;
     }
-    if !to_part.is_empty() {
-        s.store_part(f(s.load_part(a_part), s.load_part(b_part)), to_part);
+    while at < weights.len() {
+        let end = weights.len().min(at + S::LANES);
+        outer_group::<S, 1, true, RELU>(s, delta, weights, out, y, at..end);
+        at = end;
+    }
+}
+
+#[expect(clippy::needless_range_loop, reason = "v indexes registers")]
+#[inline(always)]
+fn outer_group<S: Simd, const NV: usize, const PART: bool, const RELU: bool>(
+    s: S,
+    delta: Rows<'_>,
+    weights: &[f32],
+    out: &mut RowsMut<'_>,
+    y: Rows<'_>,
+    columns: Range<usize>,
+) {
+    let w = columns_of::<S, NV, PART>(s, &weights[columns.clone()]);
+    for ((to, delta), y) in out.iter_mut().zip(delta.iter()).zip(y.iter()) {
+        let (d, to) = (s.splat(delta[0]), &mut to[columns.clone()]);
+        let y = if RELU { &y[columns.clone()] } else { y };
+        for v in 0..NV {
+            let at = v * S::LANES;
+            let lanes = if PART { to.len() } else { S::LANES };
+            let mut sum = s.mul_add(d, w[v], s.splat(0.0));
+            if RELU {
+                sum = Activation::Relu.delta(s, sum, load_lanes(s, &y[at..], lanes));
+            }
+            store_lanes(s, sum, &mut to[at..], lanes);
+        }
     }
 }
 

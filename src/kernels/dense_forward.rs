@@ -4,7 +4,6 @@
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
 use super::gemm::{Epilogue, Right, product};
-use super::reduce;
 use super::rows::{BLOCK, PANEL, Rows, RowsMut, load_lanes, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
@@ -176,17 +175,19 @@ fn one_output<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActiva
 #[inline(always)]
 fn dots<S: Simd, const MR: usize>(s: S, x: [&[f32]; MR], weights: &[f32], row: usize, y: &mut RowsMut<'_>) {
     let mut sums = [[s.splat(0.0); 16]; MR];
-    let whole = weights.len() / 16 * 16;
-    let x: [&[f32]; MR] = core::array::from_fn(|r| &x[r][..weights.len()]);
-    for at in (0..whole).step_by(16) {
-        let w = S::chunks(&weights[at..at + 16]).0;
+    let (weight_groups, _) = weights.as_chunks::<16>();
+    let groups = weight_groups.len();
+    let x_groups: [&[[f32; 16]]; MR] = core::array::from_fn(|r| &x[r].as_chunks().0[..groups]);
+    for at in 0..groups {
+        let w = S::chunks(&weight_groups[at]).0;
         for r in 0..MR {
-            let x = S::chunks(&x[r][at..at + 16]).0;
+            let x = S::chunks(&x_groups[r][at]).0;
             for v in 0..16 / S::LANES {
                 sums[r][v] = s.mul_add(s.load(&x[v]), s.load(&w[v]), sums[r][v]);
             }
         }
     }
+    let whole = 16 * groups;
     if whole < weights.len() {
         let mut w = [0.0; 16];
         w[..weights.len() - whole].copy_from_slice(&weights[whole..]);
@@ -200,7 +201,7 @@ fn dots<S: Simd, const MR: usize>(s: S, x: [&[f32]; MR], weights: &[f32], row: u
         }
     }
     for (r, sums) in sums.into_iter().enumerate() {
-        y.row_mut(row + r)[0] = reduce::fold(s, sums);
+        y.row_mut(row + r)[0] = s.fold(sums);
     }
 }
 

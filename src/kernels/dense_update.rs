@@ -198,6 +198,15 @@ fn transposed_row<S: Simd>(s: S, column: &[f32], x: Rows<'_>, target: &mut Targe
 #[inline(always)]
 fn bias_sums<S: Simd>(s: S, row: usize, delta: Rows<'_>, target: &mut Target<'_, '_>) {
     let start = (row - target.first_row) * target.outputs;
+    if delta.width == 1 {
+        let mut total = None;
+        for block in delta.data.chunks(BLOCK.saturating_mul(delta.stride)) {
+            let terms = Rows { data: block, ..delta };
+            let sum = terms.iter().fold(0.0, |sum, delta| sum + delta[0]);
+            total = Some(total.map_or(sum, |total: f32| total + sum));
+        }
+        return target.take_flat(s, start, 1, s.splat(total.unwrap_or(0.0)));
+    }
     let mut at = 0;
     macro_rules! vectors {
         ($($count:literal)*) => {$(

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Buffer;
-use crate::simd::{Simd, dispatch, fold16};
+use crate::simd::{Simd, dispatch};
 use crate::{Isa, StepError};
 
 /// `Σ x[i]`, in 16 partial sums; +0 for an empty slice. The order of the
@@ -76,15 +76,5 @@ pub(crate) fn partials<S: Simd>(
             sums[v] = f(s.load(&x[v]), s.load(&y[v]), sums[v]);
         }
     }
-    fold(s, sums)
-}
-
-/// Joins 16 partial sums that lie in the first 16 / LANES vectors.
-#[inline(always)]
-pub(crate) fn fold<S: Simd>(s: S, sums: [S::Vector; 16]) -> f32 {
-    let mut lanes = [0.0; 16];
-    for (to, &sum) in S::chunks_mut(&mut lanes).0.iter_mut().zip(&sums) {
-        s.store(sum, to);
-    }
-    fold16(lanes)
+    s.fold(sums)
 }

@@ -1,6 +1,6 @@
 //! One lane: the microcontroller's backend, the fallback, and what the others are tested against.
 
-use super::Simd;
+use super::{Simd, fold16};
 
 /// One lane. Its loops are plain, so LLVM vectorises them to the target's
 /// baseline (SSE2, NEON, simd128). Fused, it multiplies and adds through
@@ -99,6 +99,10 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
     #[inline(always)]
     fn select(self, mask: bool, a: f32, b: f32) -> f32 {
         if mask { a } else { b }
+    }
+    #[inline(always)]
+    fn fold(self, sums: [f32; 16]) -> f32 {
+        fold16(sums)
     }
     #[inline(always)]
     fn to_bits(self, a: f32) -> i32 {

@@ -94,6 +94,7 @@ macro_rules! token {
     (@kind array_mut) => { &mut Self::Array };
     (@kind slice) => { &[f32] };
     (@kind slice_mut) => { &mut [f32] };
+    (@kind partials) => { [Self::Vector; 16] };
     (@kind unit) => { () };
 }
 
@@ -119,6 +120,7 @@ token! {
     min = |a: vector, b: vector| -> vector { _mm256_min_ps(a, b) }
     gt = |a: vector, b: vector| -> mask { _mm256_cmp_ps::<_CMP_GT_OQ>(a, b) }
     select = |mask: mask, a: vector, b: vector| -> vector { _mm256_blendv_ps(b, a, mask) }
+    fold = |sums: partials| -> float { fold8(_mm256_add_ps(sums[0], sums[1])) }
     to_bits = |a: vector| -> ints { _mm256_castps_si256(a) }
     from_bits = |a: ints| -> vector { _mm256_castsi256_ps(a) }
     splat_int = |x: int| -> ints { _mm256_set1_epi32(x) }
@@ -154,6 +156,10 @@ token! {
     min = |a: vector, b: vector| -> vector { _mm512_min_ps(a, b) }
     gt = |a: vector, b: vector| -> mask { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) }
     select = |mask: mask, a: vector, b: vector| -> vector { _mm512_mask_blend_ps(mask, b, a) }
+    fold = |sums: partials| -> float {
+        let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sums[0])));
+        fold8(_mm256_add_ps(_mm512_castps512_ps256(sums[0]), upper))
+    }
     to_bits = |a: vector| -> ints { _mm512_castps_si512(a) }
     from_bits = |a: ints| -> vector { _mm512_castsi512_ps(a) }
     splat_int = |x: int| -> ints { _mm512_set1_epi32(x) }
@@ -191,6 +197,20 @@ unsafe fn first_lanes(n: usize) -> __m256i {
     assert!(n <= 8, "a part has at most as many elements as the vector has lanes");
     // SAFETY: the caller has AVX; `n <= 8` was checked, so 8 - n .. 16 - n lies in ROW.
     unsafe { _mm256_loadu_si256(ROW.as_ptr().add(8 - n).cast()) }
+}
+
+/// Adds eight lanes: those 4 apart, then 2, then 1.
+///
+/// # Safety
+/// The CPU has AVX.
+#[inline(always)]
+unsafe fn fold8(p: __m256) -> f32 {
+    // SAFETY: the caller has AVX.
+    unsafe {
+        let fours = _mm_add_ps(_mm256_castps256_ps128(p), _mm256_extractf128_ps::<1>(p));
+        let twos = _mm_add_ps(fours, _mm_movehl_ps(fours, fours));
+        _mm_cvtss_f32(_mm_add_ss(twos, _mm_shuffle_ps::<1>(twos, twos)))
+    }
 }
 
 /// The lowest `n` bits set.
