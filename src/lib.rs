@@ -72,6 +72,8 @@
 extern crate alloc;
 
 mod activation;
+#[cfg(feature = "alloc")]
+mod aligned;
 mod backend;
 #[cfg(feature = "alloc")]
 mod data;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::activation::Activation;
+use crate::aligned::AlignedVec;
 use crate::backend::Backend;
 use crate::error::{LayoutError, StepError};
 use crate::init::init;
@@ -39,7 +40,7 @@ use core::fmt;
 pub struct Network {
     inputs: usize,
     layers: Vec<Layer>,
-    params: Vec<f32>,
+    params: AlignedVec,
     isa: Isa,
     backend: Backend,
     schedule: Schedule,
@@ -107,7 +108,7 @@ impl NetworkBuilder {
     pub fn build(self) -> Result<Network, LayoutError> {
         let Self { inputs, layers, seed, isa, backend, schedule, threads } = self;
         let layout = Layout::new(inputs, &layers)?;
-        let mut params = zeros(layout.params_len()).ok_or(LayoutError::TooLarge)?;
+        let mut params = AlignedVec::zeros(layout.params_len()).ok_or(LayoutError::TooLarge)?;
         if init(&layout, seed, &mut params).is_err() {
             unreachable!("the parameters are as many as the layout says");
         }

@@ -19,6 +19,9 @@ pub use trainer::Trainer;
 /// A network to compute: its layout, and how and where it runs. It holds no
 /// numbers of the network; parameters and workspace are slices of the caller's.
 ///
+/// Any slices will do. Parameters that begin on a line of 64 bytes, as those of a
+/// `Network` do, are a few percent faster with AVX-512.
+///
 /// A [`Trainer`] adds loss and optimizer. `Mlp` is a plain `Copy` value, and a
 /// `const` one where the instruction set is known ([`Isa::SCALAR`]).
 ///

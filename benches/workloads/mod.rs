@@ -90,6 +90,8 @@ pub(crate) struct Workload {
     labels: Labels,
     initial: Vec<f32>,
     params: Vec<f32>,
+    /// Where the parameters begin.
+    start: usize,
     state: Vec<f32>,
     workspace: Vec<f32>,
     y: Vec<f32>,
@@ -109,16 +111,20 @@ impl Workload {
             }
             _ => Labels::Values(random(&mut rng, BATCHES * batch * layout.outputs(), 0.0, 1.0)),
         };
-        let mut params = vec![0.0; layout.params_len()];
-        init(&layout, 7, &mut params).expect("the length is the layout's");
+        // On a line of 64 bytes, as those of a `Network`.
+        let mut params = vec![0.0; layout.params_len() + 15];
+        let start = params.as_ptr().align_offset(64);
+        let initial = params[start..start + layout.params_len()].as_mut();
+        init(&layout, 7, initial).expect("the length is the layout's");
         let workspace = mlp.workspace_len(batch).expect("fits").max(mlp.predict_workspace_len(batch).expect("fits"));
         Self {
             shape,
             trainer: Trainer::new(mlp, loss, optimizer).expect("the loss fits the outputs"),
             x,
             labels,
-            initial: params.clone(),
+            initial: initial.to_vec(),
             params,
+            start,
             state: vec![0.0; layout.optimizer_len(&optimizer)],
             workspace: vec![0.0; workspace],
             y: vec![0.0; batch * layout.outputs()],
@@ -129,7 +135,7 @@ impl Workload {
     /// Trains on the next batch.
     pub(crate) fn step(&mut self) {
         if self.step == RESTART {
-            self.params.copy_from_slice(&self.initial);
+            self.params[self.start..][..self.initial.len()].copy_from_slice(&self.initial);
             self.state.fill(0.0);
             self.step = 0;
         }
@@ -140,8 +146,8 @@ impl Workload {
             Labels::Classes(t) => Targets::Classes(part(t, at, batch)),
         };
         let x = part(&self.x, at, batch * layout.inputs());
-        let loss =
-            self.trainer.train_step(self.step, x, targets, &mut self.params, &mut self.state, &mut self.workspace);
+        let params = &mut self.params[self.start..][..self.initial.len()];
+        let loss = self.trainer.train_step(self.step, x, targets, params, &mut self.state, &mut self.workspace);
         black_box(loss).expect("the lengths fit and the loss is finite");
         self.step += 1;
     }
@@ -160,7 +166,8 @@ impl Workload {
         let Shape { batch, layout, .. } = self.shape;
         let x = &part(&self.x, self.step as usize % BATCHES, batch * layout.inputs())[..rows * layout.inputs()];
         let y = &mut self.y[..rows * layout.outputs()];
-        self.trainer.mlp().predict(&self.params, x, y, &mut self.workspace).expect("the lengths fit");
+        let params = &self.params[self.start..][..self.initial.len()];
+        self.trainer.mlp().predict(params, x, y, &mut self.workspace).expect("the lengths fit");
         black_box(y);
         self.step = (self.step + 1) % RESTART;
     }
