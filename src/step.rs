@@ -232,6 +232,9 @@ impl<'a> Mlp<'a> {
 
     /// In how many pieces a step over `batch` samples is run.
     const fn pieces(&self, batch: usize) -> usize {
+        if self.threads == 1 {
+            return 1; // A small step feels a division.
+        }
         match batch.saturating_mul(self.layout.params_len()) / self.grain {
             0 => 1,
             pieces if pieces > self.threads => self.threads,

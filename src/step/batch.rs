@@ -156,8 +156,11 @@ impl Context<'_> {
         pieces: usize,
         work: &(impl Fn(&Self, &[f32], Share<'_>) + Sync),
     ) {
+        if pieces <= 1 {
+            return work(self, params, share);
+        }
         let rows = share.x.len() / self.mlp.layout.inputs();
-        if pieces <= 1 || rows < 2 {
+        if rows < 2 {
             return work(self, params, share);
         }
         let first = pieces / 2;
@@ -308,7 +311,7 @@ fn phase_one_with_loss(
     let context = Context { mlp, plan, top: loss.top(mlp.layout.output_activation()) };
     let (banks, scratch) = plan.split(workspace);
     let objective = Some((objective, loss.delta_scale(batch, outputs)));
-    context.phase_one(params, Share { x, objective, input_delta: None, banks, scratch }, mlp.pieces(batch), work);
+    context.phase_one(params, Share { x, objective, input_delta: None, banks, scratch }, plan.pieces, work);
     let terms = &plan.terms(workspace)[..batch * loss.terms_per_sample(outputs)];
     kernels::sum(mlp.engine.isa, terms) / loss.divisor(batch, outputs)
 }
@@ -316,7 +319,7 @@ fn phase_one_with_loss(
 /// Updates or writes down all gradients, from the values and deltas in the workspace.
 fn phase_two(mlp: &Mlp<'_>, plan: Plan, x: &[f32], target: Update<'_>, workspace: &mut [f32]) {
     let context = Context { mlp, plan, top: mlp.layout.output_activation() };
-    let pieces = mlp.pieces(plan.batch);
+    let pieces = plan.pieces;
     let (banks, scratch) = plan.split(workspace);
     let operands = OperandBanks {
         x,
@@ -342,7 +345,7 @@ pub(super) fn forward(mlp: &Mlp<'_>, plan: Plan, params: &[f32], x: &[f32], work
     let context = Context { mlp, plan, top: activation };
     let (banks, scratch) = plan.split(workspace);
     let share = Share { x, objective: None, input_delta: None, banks, scratch };
-    context.phase_one(params, share, mlp.pieces(plan.batch), &|context: &Context<'_>, params, mut share| {
+    context.phase_one(params, share, plan.pieces, &|context: &Context<'_>, params, mut share| {
         loss_of(context, params, &mut share);
         if activation == Activation::Softmax {
             kernels::softmax(context.mlp.engine.isa, share.banks.outputs, context.plan.outputs);
@@ -369,7 +372,7 @@ pub(super) fn backward(
         kernels::slope(mlp.engine.isa, activation, banks.output_delta, banks.outputs, plan.outputs);
     }
     let share = Share { x, objective: None, input_delta, banks, scratch };
-    context.phase_one(target.params(), share, mlp.pieces(plan.batch), &|context: &Context<'_>, params, mut share| {
+    context.phase_one(target.params(), share, plan.pieces, &|context: &Context<'_>, params, mut share| {
         context.deltas(params, &mut share.banks, share.input_delta, share.scratch);
     });
     phase_two(mlp, plan, x, target, workspace);

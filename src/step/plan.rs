@@ -20,7 +20,9 @@ pub(super) struct Plan {
     pub(super) outputs: usize,
     /// Floats from one sample to the next in each bank.
     pub(super) strides: [usize; 2],
-    /// Floats of scratch for each thread.
+    /// How many pieces the step is cut into.
+    pub(super) pieces: usize,
+    /// Floats of scratch for each piece.
     pub(super) scratch: usize,
     pub(super) workspace_len: usize,
 }
@@ -38,7 +40,7 @@ pub(super) const fn odd_lines(floats: usize) -> usize {
 
 impl Plan {
     /// `None` if a length overflows.
-    pub(super) const fn new(layout: &Layout<'_>, batch: usize, threads: usize, backend: Backend) -> Option<Self> {
+    pub(super) const fn new(layout: &Layout<'_>, batch: usize, pieces: usize, backend: Backend) -> Option<Self> {
         let layers = layout.layers();
         let (outputs, mut strides, mut widest, mut l) = (layout.outputs(), [0, 0], layout.inputs(), 0);
         while l < layers.len() {
@@ -65,7 +67,7 @@ impl Plan {
             (outputs, batch),
             (outputs, batch),
             (outputs, batch),
-            (scratch, threads),
+            (scratch, pieces),
         ];
         let mut i = 0;
         while i < parts.len() {
@@ -77,7 +79,7 @@ impl Plan {
         if len > isize::MAX as usize / 4 {
             return None;
         }
-        Some(Self { batch, outputs, strides, scratch, workspace_len: len })
+        Some(Self { batch, outputs, strides, pieces, scratch, workspace_len: len })
     }
 
     /// Cuts the workspace into its parts.
