@@ -1,7 +1,7 @@
 //! Gradient and update of a dense layer in one pass: no gradient is stored.
 #![forbid(unsafe_code)]
 
-use super::rows::{BLOCK, Rows, columns_of, load_lanes, store_lanes};
+use super::rows::{BLOCK, Rows, blocks, columns_of, load_lanes, steps, store_lanes};
 use super::transposed::{Sink, transposed_product};
 use crate::Isa;
 use crate::backend::Engine;
@@ -200,7 +200,7 @@ fn bias_sums<S: Simd>(s: S, row: usize, delta: Rows<'_>, target: &mut Target<'_,
     let start = (row - target.first_row) * target.outputs;
     if delta.width == 1 {
         let mut total = None;
-        for block in delta.data.chunks(BLOCK.saturating_mul(delta.stride)) {
+        for block in blocks(delta.data, delta.stride) {
             let terms = Rows { data: block, ..delta };
             let sum = terms.iter().fold(0.0, |sum, delta| sum + delta[0]);
             total = Some(total.map_or(sum, |total: f32| total + sum));
@@ -245,9 +245,9 @@ fn chained<S: Simd, const NV: usize, const PART: bool>(
 ) -> [S::Vector; NV] {
     let mut total = [s.splat(0.0); NV];
     let from = x.offset + at;
-    for (index, block) in x.data.chunks(BLOCK.saturating_mul(x.stride)).enumerate() {
+    for (index, block) in blocks(x.data, x.stride).enumerate() {
         let mut sums = [s.splat(0.0); NV];
-        for (k, row) in (index * BLOCK..).zip(block.chunks_exact(x.stride)) {
+        for (k, row) in (index * BLOCK..).zip(steps(block, x.stride)) {
             let x = columns_of::<S, NV, PART>(s, &row[from..from + width]);
             for v in 0..NV {
                 sums[v] = term(k, x[v], sums[v]);

@@ -6,7 +6,7 @@
 //! never the order within one.
 #![forbid(unsafe_code)]
 
-use super::rows::{BLOCK, Rows, RowsMut, columns_of, load_lanes, row_parts, store_lanes};
+use super::rows::{BLOCK, Rows, RowsMut, columns_of, load_lanes, row_parts, steps, store_lanes};
 use crate::simd::Simd;
 use core::ops::Range;
 
@@ -64,7 +64,7 @@ fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool>(
     let mut acc = [[s.splat(0.0); NV]; MR];
     let k = a[0].len();
     let a: [&[f32]; MR] = core::array::from_fn(|r| &a[r][..k]);
-    for (k, b) in b.chunks_exact(stride).take(k).enumerate() {
+    for (k, b) in (0..k).zip(steps(b, stride)) {
         let b = columns_of::<S, NV, PART>(s, &b[column..column + columns]);
         for r in 0..MR {
             let a = s.splat(a[r][k]);

@@ -57,11 +57,45 @@ impl<'a> Rows<'a> {
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'a [f32]> + use<'a> {
         let (start, end) = (self.offset, self.offset + self.width);
-        self.data.chunks_exact(self.stride).map(
+        steps(self.data, self.stride).map(
             #[inline(always)]
             move |row| &row[start..end],
         )
     }
+}
+
+/// Consecutive pieces of `step` elements; a shorter rest is left out. Unlike
+/// `chunks_exact` it divides nothing, which the short loop of a small tile feels.
+#[inline(always)]
+pub(super) fn steps(data: &[f32], step: usize) -> impl Iterator<Item = &[f32]> {
+    let mut rest = data;
+    core::iter::from_fn(
+        #[inline(always)]
+        move || {
+            let (piece, after) = rest.split_at_checked(step)?;
+            rest = after;
+            Some(piece)
+        },
+    )
+}
+
+/// Consecutive blocks of [`BLOCK`] rows; the last may be shorter.
+#[inline(always)]
+pub(super) fn blocks(data: &[f32], stride: usize) -> impl Iterator<Item = &[f32]> {
+    // Where 256 strides overflow (on 32 bits), all rows lie in the first block.
+    let most = BLOCK.saturating_mul(stride);
+    let mut rest = data;
+    core::iter::from_fn(
+        #[inline(always)]
+        move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let (block, after) = rest.split_at(rest.len().min(most));
+            rest = after;
+            Some(block)
+        },
+    )
 }
 
 /// [`Rows`] that are written.

@@ -4,7 +4,7 @@
 //! read along their rows, so neither needs packing.
 #![forbid(unsafe_code)]
 
-use super::rows::{BLOCK, PANEL, Rows, columns_of, row_parts, store_lanes};
+use super::rows::{PANEL, Rows, blocks, columns_of, row_parts, steps, store_lanes};
 use crate::simd::Simd;
 use core::ops::Range;
 
@@ -101,11 +101,10 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
     let mut total = [[s.splat(0.0); NV]; MR];
     let (from, b_from) = (a.offset + row, b.offset + column);
     let columns = if PART { columns } else { NV * S::LANES };
-    // Where 256 strides overflow (on 32 bits), all rows lie in the first block.
-    let blocks = a.data.chunks(BLOCK.saturating_mul(a.stride)).zip(b.data.chunks(BLOCK.saturating_mul(b.stride)));
+    let blocks = blocks(a.data, a.stride).zip(blocks(b.data, b.stride));
     for (index, (a_block, b_block)) in blocks.enumerate() {
         let mut acc = [[s.splat(0.0); NV]; MR];
-        for (a, b) in a_block.chunks_exact(a.stride).zip(b_block.chunks_exact(b.stride)) {
+        for (a, b) in steps(a_block, a.stride).zip(steps(b_block, b.stride)) {
             let b = columns_of::<S, NV, PART>(s, &b[b_from..b_from + columns]);
             let a = &a[from..from + MR];
             for r in 0..MR {
