@@ -158,7 +158,7 @@ impl Network {
             Activation::Sigmoid if z.value > 0.0 => Number::from(1.0) / (Number::from(1.0) + (-z).exp()),
             Activation::Sigmoid => z.exp() / (Number::from(1.0) + z.exp()),
             Activation::Tanh => z.tanh(),
-            other => unimplemented!("{other}"),
+            other => panic!("the reference does not know {other}"),
         };
         z.iter().map(|&z| value(z)).collect()
     }
@@ -197,7 +197,7 @@ impl Network {
                     }
                     sum
                 }
-                other => unimplemented!("{other}"),
+                other => panic!("the reference does not know {other}"),
             });
         }
         delta
@@ -304,7 +304,7 @@ impl Network {
                 }
                 (sum(&terms) / n, delta)
             }
-            other => unimplemented!("{other}"),
+            other => panic!("the reference does not know {other}"),
         }
     }
 }
