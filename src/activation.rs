@@ -32,6 +32,11 @@ impl Activation {
         !matches!(self, Self::Softmax)
     }
 
+    /// Whether its slope is taken at the pre-activation: it does not follow from the value.
+    pub(crate) const fn slopes_at_pre_activation(self) -> bool {
+        false
+    }
+
     /// The value at `z`. Softmax is not element-wise and passes through.
     #[inline(always)]
     pub(crate) fn value<S: Simd>(self, s: S, z: S::Vector) -> S::Vector {

@@ -39,6 +39,68 @@ pub enum LayoutError {
         /// Index of the layer.
         layer: usize,
     },
+    /// Layer `layer` drops a share of its values that is negative, not below 1, or NaN.
+    DropoutRate {
+        /// Index of the layer.
+        layer: usize,
+    },
+    /// Layer `layer` has dropout and is the last.
+    LastDropout {
+        /// Index of the layer.
+        layer: usize,
+    },
+    /// The residual connection of layer `layer` spans more layers than there are.
+    ResidualSpan {
+        /// Index of the layer.
+        layer: usize,
+        /// The span asked for.
+        span: usize,
+    },
+    /// The residual connection of layer `layer` adds another number of values than it has units.
+    ResidualWidth {
+        /// Index of the layer.
+        layer: usize,
+        /// Values that enter the span.
+        from: usize,
+        /// Units of the layer.
+        to: usize,
+    },
+    /// The normalisation of layer `layer` has an ε that is not finite and above zero.
+    Epsilon {
+        /// Index of the layer.
+        layer: usize,
+    },
+    /// The batch normalisation of layer `layer` has a momentum outside 0 < momentum ≤ 1.
+    Momentum {
+        /// Index of the layer.
+        layer: usize,
+    },
+    /// Layer `layer` normalises inputs and is not the first.
+    LateNormalization {
+        /// Index of the layer.
+        layer: usize,
+    },
+    /// Layer `layer` is an embedding above something else than the normalisation of inputs and other embeddings.
+    LateEmbedding {
+        /// Index of the layer.
+        layer: usize,
+    },
+    /// The embedding of layer `layer` takes a column that its inputs don't have.
+    Column {
+        /// Index of the layer.
+        layer: usize,
+        /// The column asked for.
+        column: usize,
+        /// The layer's inputs.
+        inputs: usize,
+    },
+    /// The embedding of layer `layer` takes a column that another has made.
+    EmbeddedColumn {
+        /// Index of the layer.
+        layer: usize,
+        /// The column asked for.
+        column: usize,
+    },
     /// The number of parameters, or the length of a buffer, overflows `usize`.
     TooLarge,
 }
@@ -120,6 +182,19 @@ pub enum StepError {
     },
     /// A kernel was given a layer without outputs: an empty bias, or `outputs` of 0.
     NoOutputs,
+    /// An input that an embedding takes for a category is not a whole number from 0 to below the number of categories.
+    Category {
+        /// Which sample of the batch.
+        sample: usize,
+        /// Which of its inputs.
+        input: usize,
+        /// The value found.
+        found: f32,
+        /// Number of categories.
+        categories: usize,
+    },
+    /// Batch normalisation needs a batch, so it can't be trained in the lean schedule.
+    LeanBatchNorm,
     /// The lean schedule takes one sample at a time.
     LeanBatch {
         /// Samples found.
@@ -221,6 +296,18 @@ impl LayoutError {
             Self::NoUnits { .. } => "a layer has at least one unit",
             Self::HiddenSoftmax { .. } => "softmax is for the last layer only",
             Self::LeakySlope { .. } => "a leaky slope lies in 0 to 1",
+            Self::DropoutRate { .. } => "a dropout rate lies in 0 <= rate < 1",
+            Self::LastDropout { .. } => "dropout is not for the last layer",
+            Self::ResidualSpan { .. } => "a residual connection begins at the network's inputs or above",
+            Self::ResidualWidth { .. } => "a residual connection adds as many values as the layer has units",
+            Self::Epsilon { .. } => "the epsilon of a normalization is finite and above zero",
+            Self::Momentum { .. } => "the momentum of a batch normalization lies in 0 < momentum <= 1",
+            Self::LateNormalization { .. } => "normalization of inputs is for the first layer only",
+            Self::LateEmbedding { .. } => "below an embedding there are only normalization of inputs and embeddings",
+            Self::Column { .. } => "an embedding takes one of its layer's inputs",
+            Self::EmbeddedColumn { .. } => {
+                "an embedding takes a column of the network's inputs, not of another embedding"
+            }
             Self::TooLarge => "the number of parameters or a buffer's length overflows usize",
         }
     }
@@ -239,10 +326,28 @@ impl fmt::Display for IsaError {
 impl fmt::Display for LayoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoUnits { layer } | Self::HiddenSoftmax { layer } | Self::LeakySlope { layer } => {
-                write!(f, "layer {layer}: {}", self.message())
+            Self::NoUnits { layer }
+            | Self::HiddenSoftmax { layer }
+            | Self::LeakySlope { layer }
+            | Self::DropoutRate { layer }
+            | Self::LastDropout { layer }
+            | Self::Epsilon { layer }
+            | Self::Momentum { layer }
+            | Self::LateNormalization { layer }
+            | Self::LateEmbedding { layer } => write!(f, "layer {layer}: {}", self.message()),
+            Self::ResidualSpan { layer, span } => {
+                write!(f, "layer {layer}: {}; a span of {span} begins below them", self.message())
             }
-            _ => f.write_str(self.message()),
+            Self::ResidualWidth { layer, from, to } => {
+                write!(f, "layer {layer}: {}, {to}; {from} enter the span", self.message())
+            }
+            Self::Column { layer, column, inputs } => {
+                write!(f, "layer {layer}: {}, 0 to {}, found column {column}", self.message(), inputs - 1)
+            }
+            Self::EmbeddedColumn { layer, column } => {
+                write!(f, "layer {layer}: {}, found column {column}", self.message())
+            }
+            Self::NoInputs | Self::NoLayers | Self::TooLarge => f.write_str(self.message()),
         }
     }
 }
@@ -302,6 +407,14 @@ impl fmt::Display for StepError {
             Self::LeanBatch { found } => {
                 write!(f, "the lean schedule takes 1 sample at a time, found {found}")
             }
+            Self::Category { sample, input, found, categories } => write!(
+                f,
+                "sample {sample}, input {input}: expected a category, a whole number below {categories}, found {found}"
+            ),
+            Self::LeanBatchNorm => f.write_str(
+                "batch normalization needs a batch, the lean schedule has one sample: \
+                 use layer or RMS normalization, or the batch schedule",
+            ),
             Self::Class { sample, found, classes } => {
                 write!(f, "sample {sample}: expected a class below {classes} (the number of outputs), found {found}")
             }

@@ -94,7 +94,7 @@ impl<'a> Fit<'a> {
         Self { shuffle, ..self }
     }
 
-    /// The seed of the shuffling, by default 0.
+    /// The seed of the shuffling and of dropout, by default 0.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
@@ -157,7 +157,7 @@ impl Network {
     ) -> Result<History, FitError> {
         let threads = self.threads_for(fit.batch_size.min(x.len() / self.layout().inputs()));
         let (mlp, params) = self.parts_mut();
-        let mlp = mlp.with_threads(threads);
+        let mlp = mlp.with_threads(threads).with_seed(fit.seed);
         let (inputs, outputs) = (mlp.layout().inputs(), mlp.layout().outputs());
         let trainer = Trainer::new(mlp, fit.loss, fit.optimizer).map_err(StepError::from)?;
         let samples = Samples::new(x, targets.into(), inputs, outputs, fit.loss)?;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Buffer, StepError};
+use crate::layer::Kind;
 use crate::layout::Layout;
 use crate::math;
 use crate::rng::Rng;
@@ -47,6 +48,21 @@ impl Initializer {
             Self::Zeros => None,
         }
     }
+
+    /// Fills a dense layer's weights.
+    fn draw(self, inputs: usize, outputs: usize, rng: &mut Rng, weights: &mut [f32]) {
+        let Some((gain, fan, normal)) = self.variance(inputs, outputs) else {
+            weights.fill(0.0);
+            return;
+        };
+        if normal {
+            let deviation = libm::sqrtf(gain / fan);
+            weights.fill_with(|| deviation * standard_normal(rng));
+        } else {
+            let limit = libm::sqrtf(3.0 * gain / fan);
+            weights.fill_with(|| limit * (2.0 * rng.uniform() - 1.0));
+        }
+    }
 }
 
 /// Fills `params` with the initial parameters of `layout` under `seed`.
@@ -59,20 +75,28 @@ impl Initializer {
 pub fn init(layout: &Layout<'_>, seed: u64, params: &mut [f32]) -> Result<(), StepError> {
     StepError::check(Buffer::Parameters, layout.params_len(), params.len())?;
     for place in layout.places() {
-        let params = &mut params[place.offset..place.offset + place.params()];
-        let (weights, bias) = params.split_at_mut(place.weights());
-        bias.fill(0.0);
-        let Some((gain, fan, normal)) = place.init.variance(place.inputs, place.outputs) else {
-            weights.fill(0.0);
-            continue;
-        };
+        let own = &mut params[place.offset..place.offset + place.params()];
         let mut rng = Rng::with_stream(seed, place.index as u64);
-        if normal {
-            let deviation = libm::sqrtf(gain / fan);
-            weights.fill_with(|| deviation * standard_normal(&mut rng));
-        } else {
-            let limit = libm::sqrtf(3.0 * gain / fan);
-            weights.fill_with(|| limit * (2.0 * rng.uniform() - 1.0));
+        match place.layer.kind {
+            Kind::Dense { init, .. } => {
+                let (weights, bias) = own.split_at_mut(place.inputs * place.outputs);
+                bias.fill(0.0);
+                init.draw(place.inputs, place.outputs, &mut rng, weights);
+            }
+            Kind::LayerNorm { .. } | Kind::RmsNorm { .. } | Kind::BatchNorm { .. } => {
+                let (gamma, beta) = own.split_at_mut(place.inputs);
+                gamma.fill(1.0);
+                beta.fill(0.0);
+            }
+            Kind::Embedding { .. } => own.fill_with(|| 0.05 * (2.0 * rng.uniform() - 1.0)),
+            Kind::Activation | Kind::Normalization => {}
+        }
+        if matches!(place.layer.kind, Kind::BatchNorm { .. } | Kind::Normalization) {
+            // Mean 0, variance or scale 1.
+            let statistics = &mut params[place.statistics..place.statistics + 2 * place.inputs];
+            let (mean, one) = statistics.split_at_mut(place.inputs);
+            mean.fill(0.0);
+            one.fill(1.0);
         }
     }
     Ok(())

@@ -5,11 +5,16 @@
 mod dense_delta;
 mod dense_forward;
 mod dense_update;
+mod dropout;
+mod embedding;
+mod follow;
 mod gemm;
 mod lean;
+mod lean_layers;
 mod map;
 #[cfg(feature = "alloc")]
 mod matrixmultiply;
+mod norm;
 mod output;
 mod reduce;
 mod rows;
@@ -24,9 +29,18 @@ pub use reduce::{dot, sum};
 pub(crate) use dense_delta::delta;
 pub(crate) use dense_forward::forward;
 pub(crate) use dense_update::{Band, Operands, apply, split_state, update};
+pub(crate) use dropout::Dropout;
+pub(crate) use embedding::{Embedded, embed, embed_delta, embedding_update};
+pub(crate) use follow::{Addend, Back, Follow, add, back, follow};
 pub(crate) use lean::{Gradient, Neurons, layer as lean_layer};
+pub(crate) use lean_layers::{Below, LeanKind, Residuals, Values, any_layer as lean_any_layer};
+pub(crate) use map::activate;
+pub(crate) use norm::{
+    Affine, Features, approach, feature_moments, feature_norm, feature_norm_delta, feature_sums, sample_norm,
+    sample_norm_delta, sample_norm_update, standardize, standardize_delta,
+};
 pub(crate) use output::{Output, lean_loss, lean_slope, loss_and_delta, slope, softmax};
-pub(crate) use rows::{BLOCK, PANEL, Rows, RowsMut};
+pub(crate) use rows::{BLOCK, PANEL, Rows, RowsMut, copy_rows};
 
 use crate::error::{Buffer, StepError};
 

@@ -1,54 +1,10 @@
-//! Layers and layouts: sizes, offsets and buffer lengths, at compile time if you like.
+//! Layouts: sizes, offsets and buffer lengths, at compile time if you like.
 #![forbid(unsafe_code)]
 
 use crate::activation::Activation;
 use crate::error::LayoutError;
-use crate::init::Initializer;
+use crate::layer::{Kind, Layer};
 use crate::optimizer::Optimizer;
-
-/// One layer: how many units it has and what it applies.
-///
-/// ```
-/// use microprop::{Activation, Initializer, Layer};
-///
-/// const HIDDEN: Layer = Layer::dense(64, Activation::Relu).with_init(Initializer::HeNormal);
-/// assert_eq!(HIDDEN.units(), 64);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Layer {
-    units: usize,
-    activation: Activation,
-    init: Initializer,
-}
-
-impl Layer {
-    /// A dense layer: `y = activation(x·W + b)` with `W: [in × units]` and `b: [units]`.
-    /// Its weights start Glorot-uniform, its bias at zero.
-    pub const fn dense(units: usize, activation: Activation) -> Self {
-        Self { units, activation, init: Initializer::GlorotUniform }
-    }
-
-    /// The same layer with other initial weights.
-    #[must_use]
-    pub const fn with_init(self, init: Initializer) -> Self {
-        Self { init, ..self }
-    }
-
-    /// Number of units: its outputs per sample.
-    pub const fn units(&self) -> usize {
-        self.units
-    }
-
-    /// Its activation.
-    pub const fn activation(&self) -> Activation {
-        self.activation
-    }
-
-    /// How its weights start.
-    pub const fn init(&self) -> Initializer {
-        self.init
-    }
-}
 
 /// What a network looks like: its inputs and its layers. Holds no numbers of the network itself.
 ///
@@ -67,7 +23,15 @@ impl Layer {
 pub struct Layout<'a> {
     inputs: usize,
     layers: &'a [Layer],
+    outputs: usize,
+    trainable_len: usize,
     params_len: usize,
+    /// Whether a layer normalises over the batch.
+    batch_norm: bool,
+    /// Whether a layer has a residual connection.
+    residual: bool,
+    /// Whether all layers are plain. A `static` network of these leaves what others need out of the binary.
+    plain: bool,
 }
 
 /// How a step runs through the network.
@@ -87,30 +51,72 @@ pub enum Schedule {
 pub(crate) struct Place {
     /// Index of the layer.
     pub(crate) index: usize,
+    pub(crate) layer: Layer,
     /// Its inputs.
     pub(crate) inputs: usize,
     /// Its outputs.
     pub(crate) outputs: usize,
-    /// Where its weights begin among the parameters.
+    /// Where its parameters begin.
     pub(crate) offset: usize,
-    pub(crate) activation: Activation,
-    pub(crate) init: Initializer,
+    /// Where its statistics begin.
+    pub(crate) statistics: usize,
 }
 
 impl Place {
-    /// Number of weights.
-    pub(crate) const fn weights(&self) -> usize {
-        self.inputs * self.outputs
+    /// Rows of its parameters.
+    pub(crate) const fn rows(&self) -> usize {
+        rows(&self.layer, self.inputs)
+    }
+
+    /// Parameters in a row.
+    pub(crate) const fn row_len(&self) -> usize {
+        row_len(&self.layer, self.inputs)
     }
 
     /// Number of parameters.
     pub(crate) const fn params(&self) -> usize {
-        (self.inputs + 1) * self.outputs
+        self.rows() * self.row_len()
     }
 
-    /// Its weights and its bias.
+    /// Its parameters.
+    pub(crate) fn of<'p>(&self, params: &'p [f32]) -> &'p [f32] {
+        &params[self.offset..self.offset + self.params()]
+    }
+
+    /// A dense layer's weights and its bias, empty if it has none.
     pub(crate) fn split<'p>(&self, params: &'p [f32]) -> (&'p [f32], &'p [f32]) {
-        params[self.offset..self.offset + self.params()].split_at(self.weights())
+        self.of(params).split_at(self.inputs * self.outputs)
+    }
+
+    /// Its statistics: two rows, as wide as its inputs.
+    pub(crate) fn statistics<'p>(&self, params: &'p [f32]) -> (&'p [f32], &'p [f32]) {
+        params[self.statistics..self.statistics + 2 * self.inputs].split_at(self.inputs)
+    }
+}
+
+/// Rows of a layer's parameters, each of [`row_len`].
+const fn rows(layer: &Layer, inputs: usize) -> usize {
+    match layer.kind {
+        Kind::Dense { bias, .. } => inputs + bias as usize,
+        Kind::LayerNorm { .. } | Kind::BatchNorm { .. } => 2,
+        Kind::RmsNorm { .. } => 1,
+        Kind::Embedding { categories, .. } => categories,
+        Kind::Activation | Kind::Normalization => 0,
+    }
+}
+
+const fn row_len(layer: &Layer, inputs: usize) -> usize {
+    match layer.kind {
+        Kind::Embedding { dimensions, .. } => dimensions,
+        _ => layer.outputs(inputs),
+    }
+}
+
+/// Floats of a layer's statistics.
+const fn statistics_len(layer: &Layer, inputs: usize) -> Option<usize> {
+    match layer.kind {
+        Kind::BatchNorm { .. } | Kind::Normalization => inputs.checked_mul(2),
+        _ => Some(0),
     }
 }
 
@@ -118,8 +124,8 @@ impl<'a> Layout<'a> {
     /// A network of `inputs` inputs and these layers, first to last.
     ///
     /// # Errors
-    /// A [`LayoutError`] that names the layer, if a size is zero, a softmax is
-    /// hidden, a leaky slope is out of range, or a length overflows `usize`.
+    /// A [`LayoutError`] that names the layer, if a size is zero, a setting is out of range, a layer
+    /// cannot stand where it does, or a length overflows `usize`.
     pub const fn new(inputs: usize, layers: &'a [Layer]) -> Result<Self, LayoutError> {
         if inputs == 0 {
             return Err(LayoutError::NoInputs);
@@ -127,33 +133,39 @@ impl<'a> Layout<'a> {
         if layers.is_empty() {
             return Err(LayoutError::NoLayers);
         }
-        let (mut params_len, mut width, mut index) = (0_usize, inputs, 0);
+        let (mut trainable_len, mut statistics, mut width, mut index) = (0_usize, 0_usize, inputs, 0);
+        let (mut batch_norm, mut residual, mut plain, mut neurons) = (false, false, true, inputs);
         while index < layers.len() {
             let layer = &layers[index];
-            if layer.units == 0 {
-                return Err(LayoutError::NoUnits { layer: index });
+            if let Err(error) = check(inputs, layers, index, width) {
+                return Err(error);
             }
-            match layer.activation {
-                Activation::Softmax if index + 1 < layers.len() => {
-                    return Err(LayoutError::HiddenSoftmax { layer: index });
-                }
-                Activation::LeakyRelu { slope } if !(slope >= 0.0 && slope <= 1.0) => {
-                    return Err(LayoutError::LeakySlope { layer: index });
-                }
-                _ => {}
-            }
-            // (in + 1)·out, then the sum; Adam keeps twice that, in bytes four times.
-            let Some(rows) = width.checked_add(1) else { return Err(LayoutError::TooLarge) };
-            let Some(own) = rows.checked_mul(layer.units) else { return Err(LayoutError::TooLarge) };
-            let Some(sum) = params_len.checked_add(own) else { return Err(LayoutError::TooLarge) };
-            if sum > isize::MAX as usize / 8 {
+            batch_norm |= matches!(layer.kind, Kind::BatchNorm { .. });
+            residual |= layer.residual > 0;
+            plain &= layer.is_plain();
+            let Some(own) = statistics_len(layer, width) else { return Err(LayoutError::TooLarge) };
+            let Some(sum) = statistics.checked_add(own) else { return Err(LayoutError::TooLarge) };
+            statistics = sum;
+            // Rows and their length, their product, then the sum; Adam keeps twice that, in bytes four times.
+            let (Some(_), Some(outputs)) = (width.checked_add(1), layer.checked_outputs(width)) else {
+                return Err(LayoutError::TooLarge);
+            };
+            let Some(own) = rows(layer, width).checked_mul(row_len(layer, width)) else {
+                return Err(LayoutError::TooLarge);
+            };
+            let Some(sum) = trainable_len.checked_add(own) else { return Err(LayoutError::TooLarge) };
+            trainable_len = sum;
+            let Some(all) = trainable_len.checked_add(statistics) else { return Err(LayoutError::TooLarge) };
+            let Some(sum) = neurons.checked_add(outputs) else { return Err(LayoutError::TooLarge) };
+            neurons = sum;
+            if all > isize::MAX as usize / 8 || neurons > isize::MAX as usize / 8 {
                 return Err(LayoutError::TooLarge);
             }
-            params_len = sum;
-            width = layer.units;
+            width = outputs;
             index += 1;
         }
-        Ok(Self { inputs, layers, params_len })
+        let params_len = trainable_len + statistics;
+        Ok(Self { inputs, layers, outputs: width, trainable_len, params_len, batch_norm, residual, plain })
     }
 
     /// Inputs per sample.
@@ -161,9 +173,9 @@ impl<'a> Layout<'a> {
         self.inputs
     }
 
-    /// Outputs per sample: the units of the last layer.
+    /// Outputs per sample: those of the last layer.
     pub const fn outputs(&self) -> usize {
-        self.layers[self.layers.len() - 1].units
+        self.outputs
     }
 
     /// The layers, first to last.
@@ -181,9 +193,9 @@ impl<'a> Layout<'a> {
         self.params_len
     }
 
-    /// Number of parameters that training changes. They come first.
+    /// Number of parameters that training changes by their gradient. They come first; statistics follow.
     pub const fn trainable_len(&self) -> usize {
-        self.params_len
+        self.trainable_len
     }
 
     /// Floats of state that `optimizer` keeps for this network. They start at zero.
@@ -191,46 +203,213 @@ impl<'a> Layout<'a> {
         self.trainable_len() * optimizer.state_per_parameter()
     }
 
+    /// Whether a layer is dense and what follows its pre-activations is what the epilogue of a product does.
+    pub(crate) const fn is_plain(&self, place: &Place) -> bool {
+        self.plain || place.layer.is_plain()
+    }
+
+    /// Whether a layer normalises over the batch.
+    pub(crate) const fn has_batch_norm(&self) -> bool {
+        self.batch_norm
+    }
+
+    /// Where the first layer stands.
+    pub(crate) const fn first(&self) -> Place {
+        let layer = self.layers[0];
+        let (inputs, statistics) = (self.inputs, self.trainable_len);
+        Place { index: 0, layer, inputs, outputs: layer.outputs(inputs), offset: 0, statistics }
+    }
+
+    /// Where the layer above `place` stands.
+    pub(crate) const fn next(&self, place: &Place) -> Place {
+        let (index, inputs, layer) = (place.index + 1, place.outputs, self.layers[place.index + 1]);
+        let statistics = match statistics_len(&place.layer, place.inputs) {
+            Some(len) => place.statistics + len,
+            None => place.statistics,
+        };
+        let offset = place.offset + place.params();
+        Place { index, layer, inputs, outputs: layer.outputs(inputs), offset, statistics }
+    }
+
     /// Where layer `index` stands.
     pub(crate) const fn place(&self, index: usize) -> Place {
-        let (mut offset, mut inputs, mut l) = (0, self.inputs, 0);
-        while l < index {
-            offset += (inputs + 1) * self.layers[l].units;
-            inputs = self.layers[l].units;
-            l += 1;
+        let mut place = self.first();
+        while place.index < index {
+            place = self.next(&place);
         }
-        let Layer { units, activation, init } = self.layers[index];
-        Place { index, inputs, outputs: units, offset, activation, init }
+        place
     }
 
     /// The layers with their places, first to last.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> + 'a {
-        let mut next = (0, self.inputs);
-        self.layers.iter().enumerate().map(move |(index, &Layer { units, activation, init })| {
-            let (offset, inputs) = next;
-            next = (offset + (inputs + 1) * units, units);
-            Place { index, inputs, outputs: units, offset, activation, init }
+        let layout = *self;
+        let mut next = Some(layout.first());
+        core::iter::from_fn(move || {
+            let place = next?;
+            next = (place.index + 1 < layout.layers.len()).then(|| layout.next(&place));
+            Some(place)
         })
     }
+
+    /// The input columns that embeddings take for categories, with the number of categories.
+    pub(crate) fn categories(&self) -> impl Iterator<Item = (usize, usize)> + 'a {
+        let layers = self.layers;
+        layers.iter().enumerate().filter_map(move |(index, layer)| match layer.kind {
+            Kind::Embedding { column, categories, .. } => Some((input_column(layers, index, column)?, categories)),
+            _ => None,
+        })
+    }
+
+    /// Whose values a residual connection of layer `index` adds: of the layer below it in the list, or the inputs.
+    pub(crate) const fn residual_source(&self, index: usize) -> Option<Source> {
+        match self.layers[index].residual {
+            0 => None,
+            span if span > index => Some(Source::Inputs),
+            span => Some(Source::Layer(index - span)),
+        }
+    }
+
+    /// Whether a layer has a residual connection.
+    pub(crate) const fn has_residual(&self) -> bool {
+        self.residual
+    }
+
+    /// Whether a residual connection adds what `source` gives.
+    pub(crate) fn is_source(&self, source: Source) -> bool {
+        self.residual && self.residuals_from(source).next().is_some()
+    }
+
+    /// The layers whose residual connection adds what `source` gives, first to last.
+    pub(crate) fn residuals_from(&self, source: Source) -> impl Iterator<Item = usize> + 'a {
+        let layout = *self;
+        let layers = if layout.residual { layout.layers.len() } else { 0 };
+        (0..layers).filter(move |&index| layout.residual_source(index) == Some(source))
+    }
+}
+
+/// Where values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The network's inputs.
+    Inputs,
+    /// The values of a layer.
+    Layer(usize),
+}
+
+/// Whether layer `index`, fed by `width` inputs, is right where it stands.
+const fn check(inputs: usize, layers: &[Layer], index: usize, width: usize) -> Result<(), LayoutError> {
+    let layer = &layers[index];
+    match layer.kind {
+        Kind::Dense { units: 0, .. } => return Err(LayoutError::NoUnits { layer: index }),
+        Kind::LayerNorm { epsilon } | Kind::RmsNorm { epsilon } | Kind::BatchNorm { epsilon, .. }
+            if !(epsilon > 0.0 && epsilon < f32::INFINITY) =>
+        {
+            return Err(LayoutError::Epsilon { layer: index });
+        }
+        Kind::BatchNorm { momentum, .. } if !(momentum > 0.0 && momentum <= 1.0) => {
+            return Err(LayoutError::Momentum { layer: index });
+        }
+        Kind::Normalization if index > 0 => return Err(LayoutError::LateNormalization { layer: index }),
+        Kind::Embedding { column, categories, dimensions } => {
+            if categories == 0 || dimensions == 0 {
+                return Err(LayoutError::NoUnits { layer: index });
+            }
+            // An f32 counts to 2²⁴.
+            if categories > 1 << 24 {
+                return Err(LayoutError::TooLarge);
+            }
+            if column >= width {
+                return Err(LayoutError::Column { layer: index, column, inputs: width });
+            }
+            let mut below = 0;
+            while below < index {
+                if !matches!(layers[below].kind, Kind::Normalization | Kind::Embedding { .. })
+                    || !layers[below].is_bare()
+                {
+                    return Err(LayoutError::LateEmbedding { layer: index });
+                }
+                below += 1;
+            }
+            if input_column(layers, index, column).is_none() {
+                return Err(LayoutError::EmbeddedColumn { layer: index, column });
+            }
+        }
+        _ => {}
+    }
+    match layer.activation {
+        Activation::Softmax if index + 1 < layers.len() => return Err(LayoutError::HiddenSoftmax { layer: index }),
+        Activation::LeakyRelu { slope } if !(slope >= 0.0 && slope <= 1.0) => {
+            return Err(LayoutError::LeakySlope { layer: index });
+        }
+        _ => {}
+    }
+    if !(layer.dropout >= 0.0 && layer.dropout < 1.0) {
+        return Err(LayoutError::DropoutRate { layer: index });
+    }
+    if layer.dropout > 0.0 && index + 1 == layers.len() {
+        return Err(LayoutError::LastDropout { layer: index });
+    }
+    let span = layer.residual;
+    if span > index + 1 {
+        return Err(LayoutError::ResidualSpan { layer: index, span });
+    }
+    if span > 0 {
+        let (mut from, mut below) = (inputs, 0);
+        while below + span <= index {
+            from = layers[below].outputs(from);
+            below += 1;
+        }
+        let to = layer.outputs(width);
+        if from != to {
+            return Err(LayoutError::ResidualWidth { layer: index, from, to });
+        }
+    }
+    Ok(())
+}
+
+/// The network's input that is column `column` of the inputs of layer `index`; `None` if an embedding has made it.
+const fn input_column(layers: &[Layer], index: usize, column: usize) -> Option<usize> {
+    let (mut index, mut column) = (index, column);
+    while index > 0 {
+        index -= 1;
+        if let Kind::Embedding { column: embedded, dimensions, .. } = layers[index].kind {
+            if column >= embedded + dimensions {
+                column = column - dimensions + 1;
+            } else if column >= embedded {
+                return None;
+            }
+        }
+    }
+    Some(column)
 }
 
 /// A `const` [`Layout`]: `layout!(20 => dense(64, Relu), dense(1, Sigmoid))`.
 ///
-/// The part before `=>` is the number of inputs. Each layer is written as
-/// `dense(units, Activation)` with a variant of [`Activation`], and may end in
-/// `.init(Initializer)` with a variant of [`Initializer`]. A mistake is a compile error:
+/// The part before `=>` is the number of inputs. Each layer is written as the constructor of
+/// [`Layer`] and what follows it, with the variants of [`Activation`] and [`Initializer`](crate::Initializer) in
+/// scope. A mistake is a compile error:
 ///
+/// ```
+/// use microprop::{Layout, layout};
+///
+/// const LAYOUT: Layout = layout!(
+///     20 => dense(64, Relu).with_init(HeNormal).with_dropout(0.2),
+///     dense(64, LeakyRelu { slope: 0.1 }).with_residual(1),
+///     dense(1, Sigmoid)
+/// );
+/// ```
 /// ```compile_fail
 /// const LAYOUT: microprop::Layout = microprop::layout!(20 => dense(0, Relu)); // a layer has at least one unit
 /// ```
 #[macro_export]
 macro_rules! layout {
-    ($inputs:expr => $($kind:ident($units:expr, $activation:ident $({ $($field:ident: $value:expr),* })?) $(.init($init:ident))?),+ $(,)?) => {
+    ($inputs:expr => $($kind:ident($($of:tt)*) $(.$with:ident($($what:tt)*))*),+ $(,)?) => {
         const {
-            const LAYERS: &[$crate::Layer] = &[$(
-                $crate::Layer::$kind($units, $crate::Activation::$activation $({ $($field: $value),* })?)
-                    $(.with_init($crate::Initializer::$init))?
-            ),+];
+            const LAYERS: &[$crate::Layer] = {
+                #[allow(unused_imports, reason = "a layer may name any of these, or none")]
+                use $crate::{Activation::*, Initializer::*};
+                &[$($crate::Layer::$kind($($of)*)$(.$with($($what)*))*),+]
+            };
             match $crate::Layout::new($inputs, LAYERS) {
                 ::core::result::Result::Ok(layout) => layout,
                 ::core::result::Result::Err(error) => ::core::panic!("{}", error.message()),
@@ -244,6 +423,9 @@ mod tests {
     use super::*;
     use crate::Activation::*;
 
+    const HIDDEN: Layer = Layer::dense(3, Relu);
+    const OUTPUT: Layer = Layer::dense(1, Linear);
+
     #[test]
     fn lengths_and_places() {
         let layers = [Layer::dense(64, Relu), Layer::dense(3, Tanh), Layer::dense(1, Sigmoid)];
@@ -253,6 +435,67 @@ mod tests {
         assert_eq!(places.map(|p| p.offset), [0, 21 * 64, 21 * 64 + 65 * 3]);
         assert_eq!(places.map(|p| (p.inputs, p.outputs)), [(20, 64), (64, 3), (3, 1)]);
         assert!(layout.places().eq(places));
+    }
+
+    #[test]
+    fn every_kind_has_its_parameters_and_statistics() {
+        let layers = [
+            Layer::normalization(),
+            Layer::embedding(1, 4, 3),
+            Layer::embedding(4, 5, 2),
+            Layer::dense(6, Relu).without_bias(),
+            Layer::batch_norm(Tanh),
+            Layer::layer_norm(Linear),
+            Layer::rms_norm(Linear),
+            Layer::elementwise(Relu),
+            Layer::dense(2, Linear),
+        ];
+        let layout = Layout::new(3, &layers).unwrap();
+        let widths: Vec<usize> = layout.places().map(|place| place.outputs).collect();
+        assert_eq!(widths, [3, 5, 6, 6, 6, 6, 6, 6, 2]);
+        let params: Vec<usize> = layout.places().map(|place| place.params()).collect();
+        assert_eq!(params, [0, 12, 10, 36, 12, 12, 6, 0, 14]);
+        assert_eq!(layout.trainable_len(), 102);
+        assert_eq!(layout.params_len(), 102 + 2 * 3 + 2 * 6);
+        assert_eq!((layout.place(0).statistics, layout.place(4).statistics), (102, 108));
+        // Column 4 of what the first embedding has made is the input's last.
+        assert_eq!(layout.categories().collect::<Vec<_>>(), [(1, 4), (2, 5)]);
+    }
+
+    #[test]
+    fn residual_connections_know_where_they_come_from() {
+        let layers = [HIDDEN, HIDDEN.with_residual(1), HIDDEN.with_residual(3), HIDDEN.with_residual(2), OUTPUT];
+        let layout = Layout::new(3, &layers).unwrap();
+        let sources: [_; 5] = core::array::from_fn(|index| layout.residual_source(index));
+        assert_eq!(sources, [None, Some(Source::Layer(0)), Some(Source::Inputs), Some(Source::Layer(1)), None]);
+        assert!(layout.residuals_from(Source::Inputs).eq([2]));
+        assert!(layout.residuals_from(Source::Layer(1)).eq([3]));
+    }
+
+    #[test]
+    fn layers_stand_where_they_can() {
+        use LayoutError::*;
+        let error = |inputs, layers: &[Layer]| Layout::new(inputs, layers).unwrap_err();
+        assert_eq!(error(3, &[HIDDEN, Layer::normalization()]), LateNormalization { layer: 1 });
+        assert_eq!(error(3, &[HIDDEN, Layer::embedding(0, 2, 2)]), LateEmbedding { layer: 1 });
+        assert_eq!(error(3, &[Layer::embedding(3, 2, 2)]), Column { layer: 0, column: 3, inputs: 3 });
+        assert_eq!(
+            error(3, &[Layer::embedding(1, 2, 2), Layer::embedding(2, 2, 2)]),
+            EmbeddedColumn { layer: 1, column: 2 }
+        );
+        assert_eq!(error(3, &[Layer::embedding(1, 0, 2)]), NoUnits { layer: 0 });
+        assert_eq!(error(3, &[HIDDEN.with_residual(2), OUTPUT]), ResidualSpan { layer: 0, span: 2 });
+        assert_eq!(error(4, &[HIDDEN.with_residual(1), OUTPUT]), ResidualWidth { layer: 0, from: 4, to: 3 });
+        assert_eq!(error(3, &[HIDDEN.with_dropout(0.5)]), LastDropout { layer: 0 });
+        for rate in [-0.1, 1.0, f32::NAN] {
+            assert_eq!(error(3, &[HIDDEN.with_dropout(rate), OUTPUT]), DropoutRate { layer: 0 });
+        }
+        for epsilon in [0.0, -1.0, f32::INFINITY, f32::NAN] {
+            assert_eq!(error(3, &[Layer::layer_norm(Relu).with_epsilon(epsilon)]), Epsilon { layer: 0 });
+        }
+        for momentum in [0.0, 1.1, f32::NAN] {
+            assert_eq!(error(3, &[Layer::batch_norm(Relu).with_momentum(momentum)]), Momentum { layer: 0 });
+        }
     }
 
     #[test]

@@ -85,6 +85,7 @@ mod hash;
 mod history;
 mod init;
 pub mod kernels;
+mod layer;
 mod layout;
 mod loss;
 pub mod math;
@@ -108,7 +109,8 @@ pub use hash::hash;
 #[cfg(feature = "alloc")]
 pub use history::{Epoch, History, Score};
 pub use init::{Initializer, init};
-pub use layout::{Layer, Layout, Schedule};
+pub use layer::Layer;
+pub use layout::{Layout, Schedule};
 pub use loss::{Loss, Targets};
 #[cfg(feature = "alloc")]
 pub use metric::Metric;

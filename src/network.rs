@@ -7,7 +7,8 @@ use crate::backend::Backend;
 use crate::error::{LayoutError, StepError};
 use crate::init::init;
 use crate::kernels;
-use crate::layout::{Layer, Layout, Schedule};
+use crate::layer::Layer;
+use crate::layout::{Layout, Schedule};
 use crate::metric::class_of;
 use crate::simd::Isa;
 use crate::step::{GRAIN, Mlp};
@@ -64,6 +65,50 @@ impl NetworkBuilder {
     /// Adds a dense layer, its weights Glorot-uniform: see [`Layer::dense`].
     pub fn dense(self, units: usize, activation: Activation) -> Self {
         self.layer(Layer::dense(units, activation))
+    }
+
+    /// Adds layer normalisation: see [`Layer::layer_norm`].
+    pub fn layer_norm(self, activation: Activation) -> Self {
+        self.layer(Layer::layer_norm(activation))
+    }
+
+    /// Adds root-mean-square normalisation: see [`Layer::rms_norm`].
+    pub fn rms_norm(self, activation: Activation) -> Self {
+        self.layer(Layer::rms_norm(activation))
+    }
+
+    /// Adds batch normalisation: see [`Layer::batch_norm`].
+    pub fn batch_norm(self, activation: Activation) -> Self {
+        self.layer(Layer::batch_norm(activation))
+    }
+
+    /// Adds normalisation of the inputs: see [`Layer::normalization`] and [`Network::adapt`].
+    pub fn normalization(self) -> Self {
+        self.layer(Layer::normalization())
+    }
+
+    /// Adds an embedding of a column of categories: see [`Layer::embedding`].
+    pub fn embedding(self, column: usize, categories: usize, dimensions: usize) -> Self {
+        self.layer(Layer::embedding(column, categories, dimensions))
+    }
+
+    /// Drops a share of the values of the layer added last (of the inputs, if there is none) in training: see
+    /// [`Layer::with_dropout`].
+    pub fn dropout(mut self, rate: f32) -> Self {
+        match self.layers.last_mut() {
+            Some(last) => *last = last.with_dropout(rate),
+            None => self.layers.push(Layer::dropout(rate)),
+        }
+        self
+    }
+
+    /// Adds what enters `span` layers, the one added last being the last of them, to its pre-activations: see
+    /// [`Layer::with_residual`].
+    pub fn residual(mut self, span: usize) -> Self {
+        if let Some(last) = self.layers.last_mut() {
+            *last = last.with_residual(span);
+        }
+        self
     }
 
     /// Adds a layer.
@@ -236,12 +281,12 @@ pub(crate) fn zeros(len: usize) -> Option<Vec<f32>> {
     Some(zeros)
 }
 
-/// `20 → 64 ReLU → 1 sigmoid: 1409 parameters, avx2-fused`.
+/// `20 → 64 ReLU, dropout 0.2 → 1 sigmoid: 1409 parameters, avx2-fused`.
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.inputs)?;
         for layer in &self.layers {
-            write!(f, " → {} {}", layer.units(), layer.activation())?;
+            write!(f, " → {layer}")?;
         }
         write!(f, ": {} parameters, {}", self.params.len(), self.isa)
     }

@@ -78,7 +78,7 @@ impl Rng {
 }
 
 /// Ten rounds of Philox on one counter.
-const fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+pub(crate) const fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     let mut round = 0;
     while round < 10 {
         let a = counter[0] as u64 * 0xD251_1F53;

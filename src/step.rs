@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod layers;
 mod lean;
 mod plan;
 mod predict;
@@ -9,8 +10,8 @@ mod trainer;
 
 use crate::backend::{Backend, Engine};
 use crate::error::{Buffer, LayoutError, StepError};
-use crate::kernels;
-use crate::layout::{Layout, Schedule};
+use crate::kernels::{self, Dropout};
+use crate::layout::{Layout, Place, Schedule};
 use crate::optimizer::{Optimizer, Rule};
 use crate::simd::Isa;
 use plan::Plan;
@@ -47,6 +48,28 @@ pub struct Mlp<'a> {
     schedule: Schedule,
     threads: usize,
     grain: usize,
+    seed: u64,
+}
+
+/// What a pass is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mode {
+    /// Everything stays; batch norms take their running statistics.
+    Inference,
+    /// Dropout drops what seed and step say; batch norms take the statistics of the batch.
+    Training { seed: u64, step: u64 },
+}
+
+impl Mode {
+    /// What this pass drops of a layer's values.
+    fn dropout(self, place: &Place) -> Option<Dropout> {
+        match self {
+            Self::Training { seed, step } if place.layer.dropout > 0.0 => {
+                Some(Dropout::new(place.layer.dropout, place.index, seed, step))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Multiply-adds below which a piece of a step is not worth a thread of its own:
@@ -56,7 +79,7 @@ pub(crate) const GRAIN: usize = 1 << 21;
 impl<'a> Mlp<'a> {
     /// A network on one thread, in the batch schedule.
     pub const fn new(layout: Layout<'a>, isa: Isa) -> Self {
-        Self { layout, engine: Engine::own(isa), schedule: Schedule::Batch, threads: 1, grain: GRAIN }
+        Self { layout, engine: Engine::own(isa), schedule: Schedule::Batch, threads: 1, grain: GRAIN, seed: 0 }
     }
 
     /// The same in another schedule.
@@ -80,6 +103,12 @@ impl<'a> Mlp<'a> {
     #[must_use]
     pub const fn with_grain(self, multiply_adds: usize) -> Self {
         Self { grain: if multiply_adds == 0 { 1 } else { multiply_adds }, ..self }
+    }
+
+    /// The same with this seed of dropout's masks, by default 0.
+    #[must_use]
+    pub const fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// The same with large products left to `backend`, in the batch schedule. The
@@ -143,7 +172,7 @@ impl<'a> Mlp<'a> {
     /// # Errors
     /// [`StepError::Length`] or [`StepError::Batch`]; `y` is then as it was.
     pub fn predict(&self, params: &[f32], x: &[f32], y: &mut [f32], workspace: &mut [f32]) -> Result<(), StepError> {
-        let batch = self.check(params.len(), x)?;
+        let batch = self.check(params, x)?;
         StepError::check(Buffer::Outputs, kernels::length(batch, self.layout.outputs())?, y.len())?;
         let needed = self.predict_workspace_len(batch).or(Err(StepError::TooLarge))?;
         StepError::check_at_least(Buffer::Workspace, needed, workspace.len())?;
@@ -152,14 +181,15 @@ impl<'a> Mlp<'a> {
             Schedule::Lean => {
                 let rows = x.chunks_exact(self.layout.inputs()).zip(y.chunks_exact_mut(self.layout.outputs()));
                 for (x, y) in rows {
-                    y.copy_from_slice(lean::forward(self, params, x, workspace, false));
+                    y.copy_from_slice(lean::forward(self, Mode::Inference, params, x, workspace, false));
                 }
             }
         }
         Ok(())
     }
 
-    /// Runs `x` forward and keeps in `workspace` what a backward pass needs.
+    /// Runs `x` forward, as [`predict`](Self::predict) does, and keeps in `workspace` what a backward pass needs.
+    /// In training, dropout and batch normalisation want [`forward_training`](Self::forward_training).
     ///
     /// `params`: [`Layout::params_len`]; `x: [batch × inputs]`, one sample in the lean
     /// schedule; `workspace`: at least [`workspace_len`](Self::workspace_len).
@@ -187,34 +217,75 @@ impl<'a> Mlp<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`StepError::Length`], [`StepError::Batch`] or [`StepError::LeanBatch`].
+    /// [`StepError`]: a length, a batch or a category that doesn't fit the layout or the schedule.
     pub fn forward<'p>(
         &self,
         params: &[f32],
         x: &'p [f32],
         workspace: &'p mut [f32],
     ) -> Result<Pass<'a, 'p>, StepError> {
-        let plan = self.check_step(params.len(), x, workspace.len())?;
+        self.forward_in(Mode::Inference, params, x, workspace)
+    }
+
+    /// The same as training step `step` does it: dropout drops what the [seed](Self::with_seed) and
+    /// the step say, and batch normalisation takes the statistics of the batch (which [`Pass::backward`] then
+    /// adds to the running ones).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_training<'p>(
+        &self,
+        step: u64,
+        params: &[f32],
+        x: &'p [f32],
+        workspace: &'p mut [f32],
+    ) -> Result<Pass<'a, 'p>, StepError> {
+        self.forward_in(self.training(step), params, x, workspace)
+    }
+
+    fn forward_in<'p>(
+        &self,
+        mode: Mode,
+        params: &[f32],
+        x: &'p [f32],
+        workspace: &'p mut [f32],
+    ) -> Result<Pass<'a, 'p>, StepError> {
+        let plan = self.check_step(params, x, workspace.len())?;
         match plan {
-            Some(plan) => batch::forward(self, plan, params, x, workspace),
+            Some(plan) => batch::forward(self, plan, mode, params, x, workspace),
             None => {
-                lean::forward(self, params, x, workspace, false);
+                lean::forward(self, mode, params, x, workspace, false);
             }
         }
-        Ok(Pass { mlp: *self, plan, x, workspace })
+        Ok(Pass { mlp: *self, plan, mode, x, workspace })
+    }
+
+    const fn training(&self, step: u64) -> Mode {
+        Mode::Training { seed: self.seed, step }
     }
 
     /// Checks parameters and inputs; returns the number of samples.
-    fn check(&self, params: usize, x: &[f32]) -> Result<usize, StepError> {
-        StepError::check(Buffer::Parameters, self.layout.params_len(), params)?;
-        kernels::batch_of(x, self.layout.inputs())
+    fn check(&self, params: &[f32], x: &[f32]) -> Result<usize, StepError> {
+        StepError::check(Buffer::Parameters, self.layout.params_len(), params.len())?;
+        let batch = kernels::batch_of(x, self.layout.inputs())?;
+        for (input, categories) in self.layout.categories() {
+            for (sample, x) in x.chunks_exact(self.layout.inputs()).enumerate() {
+                let found = x[input];
+                // A whole number is what a cast to an integer and back leaves alone.
+                if !(found >= 0.0 && found < categories as f32 && found as u32 as f32 == found) {
+                    return Err(StepError::Category { sample, input, found, categories });
+                }
+            }
+        }
+        Ok(batch)
     }
 
     /// Checks what a step is given; returns the plan of the batch schedule.
-    fn check_step(&self, params: usize, x: &[f32], workspace: usize) -> Result<Option<Plan>, StepError> {
+    fn check_step(&self, params: &[f32], x: &[f32], workspace: usize) -> Result<Option<Plan>, StepError> {
         let batch = self.check(params, x)?;
         let (needed, plan) = match self.schedule {
             Schedule::Lean if batch != 1 => return Err(StepError::LeanBatch { found: batch }),
+            Schedule::Lean if self.layout.has_batch_norm() => return Err(StepError::LeanBatchNorm),
             Schedule::Lean => (self.layout.lean_workspace_len(), None),
             Schedule::Batch => {
                 let plan = self.plan(batch).ok_or(StepError::TooLarge)?;
@@ -259,6 +330,7 @@ pub struct Pass<'a, 'p> {
     mlp: Mlp<'a>,
     /// `None` in the lean schedule.
     plan: Option<Plan>,
+    mode: Mode,
     x: &'p [f32],
     workspace: &'p mut [f32],
 }
@@ -334,10 +406,12 @@ impl Pass<'_, '_> {
 
     fn run(self, delta: Delta<'_>, target: Update<'_>, input_delta: Option<&mut [f32]>) {
         match self.plan {
-            Some(plan) => batch::backward(&self.mlp, plan, self.x, delta, target, self.workspace, input_delta),
+            Some(plan) => {
+                batch::backward(&self.mlp, plan, self.mode, self.x, delta, target, self.workspace, input_delta);
+            }
             None => {
                 lean::set_delta(&self.mlp, delta, self.workspace);
-                lean::backward(&self.mlp, self.x, target, self.workspace, input_delta);
+                lean::backward(&self.mlp, self.mode, self.x, target, self.workspace, input_delta);
             }
         }
     }

@@ -161,7 +161,7 @@ fn count(workload: &Workload, mlp: Mlp<'_>, steps: u64) -> [usize; 3] {
     let mut other = |times: u64| {
         for step in 0..times {
             trainer.loss(&x, targets, &params, &mut workspace).unwrap();
-            trainer.gradient(&x, targets, &params, &mut gradient, &mut workspace).unwrap();
+            trainer.gradient(0, &x, targets, &params, &mut gradient, &mut workspace).unwrap();
             trainer.apply(step, &gradient, &mut params, &mut state).unwrap();
             let pass = mlp.forward(&params, &x, &mut workspace).unwrap();
             pass.gradient(microprop::Delta::Outputs(&y), &params, &mut gradient, None).unwrap();

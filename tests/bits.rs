@@ -198,7 +198,7 @@ impl Case {
         let mut losses = vec![];
         for step in 0..self.steps {
             losses.push(if how.in_two {
-                let loss = trainer.gradient(&x, targets, &params, &mut gradient, workspace).unwrap();
+                let loss = trainer.gradient(0, &x, targets, &params, &mut gradient, workspace).unwrap();
                 trainer.apply(step, &gradient, &mut params, &mut state).unwrap();
                 loss
             } else {
@@ -401,7 +401,7 @@ fn every_instruction_set_in_the_lean_schedule() {
             for (step, ((x, values), class)) in (0..).zip(samples) {
                 let targets = case.targets(values, class);
                 losses.push(if in_two {
-                    let loss = trainer.gradient(x, targets, &params, &mut gradient, &mut workspace).unwrap();
+                    let loss = trainer.gradient(0, x, targets, &params, &mut gradient, &mut workspace).unwrap();
                     trainer.apply(step, &gradient, &mut params, &mut state).unwrap();
                     loss
                 } else {

@@ -37,7 +37,7 @@ impl Reference {
             let mut lines = text.lines().filter_map(|line| line.split_once(' '));
             lines.find(|line| line.0 == key).unwrap_or_else(|| panic!("{key} is in sklearn.txt")).1
         };
-        assert_eq!(value("hidden"), LAYOUT.layers()[0].units().to_string());
+        assert_eq!(value("hidden"), LAYOUT.layers()[0].units().unwrap().to_string());
         Self {
             epochs: value("epochs").parse().unwrap(),
             batch: value("batch").parse().unwrap(),

@@ -344,7 +344,7 @@ fn networks_check_every_length() {
                     ],
                     &|s| {
                         let [x, targets, params, gradient, workspace] = s else { unreachable!() };
-                        trainer.gradient(x, Targets::Values(targets), params, gradient, workspace).map(drop)
+                        trainer.gradient(0, x, Targets::Values(targets), params, gradient, workspace).map(drop)
                     },
                 );
                 sweep(
@@ -398,7 +398,7 @@ fn spoilt(
     prepare(&mut x, &mut params);
     let before = [bits(&params), bits(&state), bits(&gradient)];
     let results = [
-        trainer.gradient(&x, targets, &params, &mut gradient, &mut workspace),
+        trainer.gradient(0, &x, targets, &params, &mut gradient, &mut workspace),
         trainer.loss(&x, targets, &params, &mut workspace),
         trainer.train_step(5, &x, targets, &mut params, &mut state, &mut workspace),
     ];
@@ -977,7 +977,7 @@ fn random_calls_neither_panic_nor_write_where_they_should_not() {
                     let (o, step) = (out.slice(), u64::from(rng.next_u32()));
                     let result = match kind {
                         5 => trainer.train_step(step, x.slice(), targets, params.slice(), o, s.slice()),
-                        _ => trainer.gradient(x.slice(), targets, params.slice(), o, s.slice()),
+                        _ => trainer.gradient(0, x.slice(), targets, params.slice(), o, s.slice()),
                     };
                     (result.is_ok(), format!("train_step or gradient {result:?}"), vec![params, out], vec![s, x])
                 }

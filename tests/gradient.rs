@@ -190,7 +190,7 @@ impl Case {
     }
 
     fn outputs(&self) -> usize {
-        self.layers[self.layers.len() - 1].units()
+        self.layers[self.layers.len() - 1].units().unwrap()
     }
 
     /// The reference's network.
@@ -294,7 +294,7 @@ fn check(case: &Case, expected: &Expected, isa: Isa, schedule: Schedule) -> Resu
     compare("loss", &[loss], &[expected.loss])?;
 
     workspace.fill(f32::NAN);
-    let loss = trainer.gradient(&case.x, targets, &case.params, &mut gradient, &mut workspace).unwrap();
+    let loss = trainer.gradient(0, &case.x, targets, &case.params, &mut gradient, &mut workspace).unwrap();
     compare("loss beside the gradient", &[loss], &[expected.loss])?;
     compare("gradient", &gradient, &expected.gradient.gradient())?;
 
@@ -639,7 +639,7 @@ fn step_is_gradient_and_apply() {
                 for step in 0..3 {
                     let loss =
                         trainer.train_step(step, &case.x, targets, &mut fused.0, &mut fused.1, &mut workspace).unwrap();
-                    let same = trainer.gradient(&case.x, targets, &apart.0, &mut gradient, &mut workspace).unwrap();
+                    let same = trainer.gradient(0, &case.x, targets, &apart.0, &mut gradient, &mut workspace).unwrap();
                     trainer.apply(step, &gradient, &mut apart.0, &mut apart.1).unwrap();
                     assert_eq!(loss.to_bits(), same.to_bits(), "{} on {isa}", case.name);
                     assert_eq!(bits(&fused.0), bits(&apart.0), "{} on {isa}: {optimizer:?}", case.name);
@@ -817,7 +817,7 @@ fn gradient_agrees_with_central_differences_of_the_loss() {
             let mut workspace = vec![0.0; mlp.workspace_len(case.batch).unwrap()];
             let mut gradient = vec![0.0; case.params.len()];
             let targets = case.targets.as_targets();
-            trainer.gradient(&case.x, targets, &case.params, &mut gradient, &mut workspace).unwrap();
+            trainer.gradient(0, &case.x, targets, &case.params, &mut gradient, &mut workspace).unwrap();
             let gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
             let norm = dot(&gradient, &gradient).sqrt();
             let sides = |params: &[f32]| {

@@ -188,7 +188,7 @@ impl Shape {
 
     /// 2mnk of each layer.
     fn products(&self) -> impl Iterator<Item = u64> {
-        let units = self.layout.layers().iter().map(|layer| layer.units());
+        let units = self.layout.layers().iter().map(|layer| layer.units().unwrap());
         let inputs = [self.layout.inputs()].into_iter().chain(units.clone());
         inputs.zip(units).map(|(k, n)| 2 * (self.batch * k * n) as u64)
     }

@@ -75,15 +75,14 @@ pub(crate) fn forward(
     scratch: &mut [f32],
 ) {
     let isa = engine.isa;
-    let floor = if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
-    let epilogue = BiasActivation { bias, activation, floor };
+    let epilogue = BiasActivation::new(bias, activation);
     let y = &mut y;
     #[cfg(feature = "alloc")]
-    if bias.len() > NARROW && engine.leaves(y.count(), x.width, y.width) {
+    if y.width > NARROW && engine.leaves(y.count(), x.width, y.width) {
         sgemm(x.matrix(), Matrix::rows_of(weights, x.width, y.width, y.width), &mut y.data[y.offset..], y.stride);
         return dispatch!(isa, s => finish(s, y, &epilogue));
     }
-    match bias.len() {
+    match y.width {
         1 => dispatch!(isa, s => one_output(s, x, weights, &epilogue, y)),
         2..=NARROW => dispatch!(isa, s => narrow(s, x, weights, &epilogue, y)),
         _ => dispatch!(isa, s => product(s, x, Right::Plain(weights), y, scratch, &epilogue)),
@@ -94,15 +93,27 @@ pub(crate) fn forward(
 /// pass over what was just stored.
 struct BiasActivation<'a> {
     bias: &'a [f32],
+    /// Which bits of a column's index say where its bias is.
+    columns: usize,
     activation: Activation,
     /// Values are at least this.
     floor: f32,
 }
 
+/// The bias of every vector of a layer that has none.
+const NO_BIAS: [f32; 16] = [0.0; 16];
+
+impl<'a> BiasActivation<'a> {
+    fn new(bias: &'a [f32], activation: Activation) -> Self {
+        let (bias, columns) = if bias.is_empty() { (&NO_BIAS[..], 0) } else { (bias, usize::MAX) };
+        Self { bias, columns, activation, floor: if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY } }
+    }
+}
+
 impl<S: Simd> Epilogue<S> for BiasActivation<'_> {
     #[inline(always)]
     fn value(&self, s: S, _: usize, column: usize, lanes: usize, sum: S::Vector) -> S::Vector {
-        let z = s.add(sum, load_lanes(s, &self.bias[column..], lanes));
+        let z = s.add(sum, load_lanes(s, &self.bias[column & self.columns..], lanes));
         // Nothing is below −∞, so without ReLU this passes every z on, NaN too.
         s.max(s.splat(self.floor), z)
     }

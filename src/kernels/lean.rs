@@ -38,19 +38,19 @@ pub(crate) fn layer(isa: Isa, delta: &[f32], neurons: Neurons<'_>, gradient: Gra
 
 #[inline(always)]
 fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gradient<'_>) {
-    match neurons {
+    let inputs = match neurons {
         Neurons::Inputs(x) => {
             for (i, &x) in x.iter().enumerate() {
                 gradient.row(s, delta, i, x);
             }
-            gradient.row(s, delta, x.len(), 1.0);
+            x.len()
         }
         Neurons::InputsAndDelta(x, below) => {
             for (i, (&x, below)) in x.iter().zip(below).enumerate() {
                 *below = gradient.dot(s, delta, i);
                 gradient.row(s, delta, i, x);
             }
-            gradient.row(s, delta, x.len(), 1.0);
+            x.len()
         }
         Neurons::Below(values, activation) => {
             for (i, value) in values.iter_mut().enumerate() {
@@ -59,25 +59,54 @@ fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gr
                 *value = output::lane(s, activation.delta(s, s.splat(dot), s.splat(y)));
                 gradient.row(s, delta, i, y);
             }
-            gradient.row(s, delta, values.len(), 1.0);
+            values.len()
         }
+    };
+    if gradient.has_bias(inputs, delta) {
+        gradient.row(s, delta, inputs, 1.0);
     }
 }
 
 impl Gradient<'_> {
-    /// Row `i` of the weights times the delta.
+    /// The layer's parameters.
     #[inline(always)]
-    fn dot<S: Simd>(&self, s: S, delta: &[f32], i: usize) -> f32 {
-        let params: &[f32] = match self {
+    pub(super) fn params(&self) -> &[f32] {
+        match self {
             Self::Apply(_, params, _) => params,
             Self::Add(params, _) => params,
-        };
-        reduce::dot_in(s, &params[i * delta.len()..][..delta.len()], delta)
+        }
+    }
+
+    /// Whether a row of bias follows the weights of a dense layer.
+    #[inline(always)]
+    pub(super) fn has_bias(&self, inputs: usize, delta: &[f32]) -> bool {
+        self.params().len() > inputs * delta.len()
+    }
+
+    /// Whether a parameter moves though its gradient is zero.
+    #[inline(always)]
+    pub(super) fn moves_by_nothing(&self) -> bool {
+        matches!(self, Self::Apply(rule, ..) if !matches!(rule, Rule::Sgd { .. }))
+    }
+
+    /// The gradient of parameter `at`.
+    #[inline(always)]
+    pub(super) fn element<S: Simd>(&mut self, s: S, at: usize, gradient: S::Vector) {
+        match self {
+            Self::Apply(rule, params, state) => update_lanes(s, rule, params, state, at, 1, gradient),
+            Self::Add(_, sums) => sums[at] += output::lane(s, gradient),
+        }
+    }
+
+    /// Row `i` of the weights times the delta.
+    #[inline(always)]
+    pub(super) fn dot<S: Simd>(&self, s: S, delta: &[f32], i: usize) -> f32 {
+        reduce::dot_in(s, &self.params()[i * delta.len()..][..delta.len()], delta)
     }
 
     /// The gradient of row `i`, whose input is `x`.
     #[inline(always)]
-    fn row<S: Simd>(&mut self, s: S, delta: &[f32], i: usize, x: f32) {
+    pub(super) fn row<S: Simd>(&mut self, s: S, delta: &[f32], i: usize, x: f32) {
         let start = i * delta.len();
         match self {
             Self::Apply(Rule::Sgd { minus_rate }, params, _) => {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::Isa;
+use crate::activation::Activation;
 use crate::math;
 use crate::simd::{Simd, dispatch};
 
@@ -109,6 +110,16 @@ pub fn tanh(isa: Isa, x: &mut [f32]) {
         x,
         #[inline(always)]
         |x| math::tanh(s, x),
+    ));
+}
+
+/// Replaces pre-activations by values. (Not for softmax, which is not element-wise.)
+pub(crate) fn activate(isa: Isa, activation: Activation, z: &mut [f32]) {
+    dispatch!(isa, s => map(
+        s,
+        z,
+        #[inline(always)]
+        |z| activation.value(s, z),
     ));
 }
 

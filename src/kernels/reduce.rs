@@ -49,6 +49,21 @@ pub(crate) fn dot_in<S: Simd>(s: S, x: &[f32], y: &[f32]) -> f32 {
     )
 }
 
+/// `Σ (x[i] − mean)²`.
+#[inline(always)]
+pub(crate) fn squares_in<S: Simd>(s: S, x: &[f32], mean: f32) -> f32 {
+    partials_of(
+        s,
+        [x],
+        [mean],
+        #[inline(always)]
+        |[x], sum| {
+            let d = s.sub(x, s.splat(mean));
+            s.mul_add(d, d, sum)
+        },
+    )
+}
+
 /// Folds `f(x, y, partial)` over both slices, 16 elements at a time.
 #[inline(always)]
 pub(crate) fn partials<S: Simd>(
@@ -57,24 +72,68 @@ pub(crate) fn partials<S: Simd>(
     y: &[f32],
     f: impl Fn(S::Vector, S::Vector, S::Vector) -> S::Vector,
 ) -> f32 {
+    partials_of(
+        s,
+        [x, y],
+        [0.0; 2],
+        #[inline(always)]
+        |[x, y], sum| f(x, y, sum),
+    )
+}
+
+/// Folds `f(elements, partial)` over slices of one length, 16 elements at a time, the last
+/// group filled up with `filler`.
+#[inline(always)]
+pub(crate) fn partials_of<S: Simd, const N: usize>(
+    s: S,
+    slices: [&[f32]; N],
+    filler: [f32; N],
+    f: impl Fn([S::Vector; N], S::Vector) -> S::Vector,
+) -> f32 {
     // 16 / LANES of these are used; the rest vanish in compilation.
     let mut sums = [s.splat(0.0); 16];
-    let (xs, x_rest) = x.as_chunks::<16>();
-    let (ys, y_rest) = y.as_chunks::<16>();
-    for (x, y) in xs.iter().zip(ys) {
-        let (x, y) = (S::chunks(x).0, S::chunks(y).0);
-        for v in 0..16 / S::LANES {
-            sums[v] = f(s.load(&x[v]), s.load(&y[v]), sums[v]);
-        }
+    let len = slices[0].len();
+    let whole: [&[[f32; 16]]; N] = slices.map(
+        #[inline(always)]
+        |x| x.as_chunks().0,
+    );
+    let groups = whole[0].len();
+    for group in 0..groups {
+        add_group(
+            s,
+            whole.map(
+                #[inline(always)]
+                |x| &x[group],
+            ),
+            &mut sums,
+            &f,
+        );
     }
-    if !x_rest.is_empty() {
-        let (mut x, mut y) = ([0.0; 16], [0.0; 16]);
-        x[..x_rest.len()].copy_from_slice(x_rest);
-        y[..y_rest.len()].copy_from_slice(y_rest);
-        let (x, y) = (S::chunks(&x).0, S::chunks(&y).0);
-        for v in 0..16 / S::LANES {
-            sums[v] = f(s.load(&x[v]), s.load(&y[v]), sums[v]);
+    if len > 16 * groups {
+        let mut rest = filler.map(
+            #[inline(always)]
+            |filler| [filler; 16],
+        );
+        for n in 0..N {
+            rest[n][..len - 16 * groups].copy_from_slice(&slices[n][16 * groups..]);
         }
+        add_group(s, rest.each_ref(), &mut sums, &f);
     }
     s.fold(sums)
+}
+
+#[inline(always)]
+fn add_group<S: Simd, const N: usize>(
+    s: S,
+    group: [&[f32; 16]; N],
+    sums: &mut [S::Vector; 16],
+    f: &impl Fn([S::Vector; N], S::Vector) -> S::Vector,
+) {
+    for v in 0..16 / S::LANES {
+        let mut elements = [s.splat(0.0); N];
+        for n in 0..N {
+            elements[n] = s.load(&S::chunks(group[n]).0[v]);
+        }
+        sums[v] = f(elements, sums[v]);
+    }
 }

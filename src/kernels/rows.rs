@@ -143,6 +143,13 @@ impl<'a> RowsMut<'a> {
     }
 }
 
+/// Copies rows of one width.
+pub(crate) fn copy_rows(from: Rows<'_>, mut to: RowsMut<'_>) {
+    for (to, from) in to.iter_mut().zip(from.iter()) {
+        to.copy_from_slice(from);
+    }
+}
+
 /// Loads `lanes` elements from `x`, through a whole vector when they fill one.
 #[inline(always)]
 pub(crate) fn load_lanes<S: Simd>(s: S, x: &[f32], lanes: usize) -> S::Vector {

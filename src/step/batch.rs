@@ -6,11 +6,13 @@
 //! is summed over the whole batch in one order and meets the optimizer in registers.
 //! No sum is split between threads, so their number changes no bit.
 
-use super::plan::{Banks, LINE, Plan, join, opposite, part};
-use super::{Delta, Mlp, Update, finite};
+use super::layers::{Context, Inputs};
+use super::plan::{Banks, Parts, Plan, join, part};
+use super::{Delta, Mlp, Mode, Update, finite};
 use crate::activation::Activation;
 use crate::error::StepError;
-use crate::kernels::{self, Band, Operands, Output, Rows, RowsMut};
+use crate::kernels::{self, Band, Operands, Output};
+use crate::layer::Kind;
 use crate::loss::{Loss, Targets};
 use crate::optimizer::Rule;
 
@@ -21,75 +23,10 @@ pub(super) struct Objective<'a> {
     pub(super) targets: Targets<'a>,
 }
 
-/// What all pieces of a step share.
-struct Context<'a> {
-    mlp: &'a Mlp<'a>,
-    plan: Plan,
-    /// Where the last layer stops: before its activation if the loss takes it from there.
-    top: Activation,
-}
-
 impl Context<'_> {
-    /// The section of hidden layer `l` in its bank.
-    fn section(&self, l: usize) -> (usize, usize, usize) {
-        let layers = self.mlp.layout.layers();
-        let offset = (l % 2..l).step_by(2).map(|below| layers[below].units().next_multiple_of(LINE)).sum();
-        (self.plan.strides[l % 2], offset, layers[l].units())
-    }
-
-    fn rows<'b>(&self, bank: &'b [f32], l: usize) -> Rows<'b> {
-        let (stride, offset, width) = self.section(l);
-        Rows { data: bank, stride, offset, width }
-    }
-
-    fn rows_mut<'b>(&self, bank: &'b mut [f32], l: usize) -> RowsMut<'b> {
-        let (stride, offset, width) = self.section(l);
-        RowsMut { data: bank, stride, offset, width }
-    }
-
-    /// Phase 1, forward: the values of all layers.
-    fn forward(&self, params: &[f32], x: &[f32], banks: &mut Banks<'_>, scratch: &mut [f32]) {
-        let last = self.mlp.layout.layers().len() - 1;
-        for place in self.mlp.layout.places() {
-            let (weights, bias) = place.split(params);
-            let l = place.index;
-            let (from, to) = opposite(&mut banks.values, l);
-            let x = if l == 0 { Rows::dense(x, place.inputs) } else { self.rows(from, l - 1) };
-            let (y, activation) = if l == last {
-                (RowsMut::dense(banks.outputs, place.outputs), self.top)
-            } else {
-                (self.rows_mut(to, l), place.activation)
-            };
-            kernels::forward(self.mlp.engine, x, weights, bias, activation, y, scratch);
-        }
-    }
-
-    /// Phase 1, backward: the deltas of all layers from those at the outputs.
-    fn deltas(&self, params: &[f32], banks: &mut Banks<'_>, input_delta: Option<&mut [f32]>, scratch: &mut [f32]) {
-        let layout = &self.mlp.layout;
-        let last = layout.layers().len() - 1;
-        for l in (1..=last).rev() {
-            let place = layout.place(l);
-            let (from, to) = opposite(&mut banks.deltas, l - 1);
-            let delta = if l == last { Rows::dense(banks.output_delta, place.outputs) } else { self.rows(from, l) };
-            let below = self.rows(banks.values[(l - 1) % 2], l - 1);
-            let activation = layout.layers()[l - 1].activation();
-            let to = self.rows_mut(to, l - 1);
-            kernels::delta(self.mlp.engine, delta, place.split(params).0, below, activation, to, scratch);
-        }
-        if let Some(to) = input_delta {
-            let place = layout.place(0);
-            let delta =
-                if last == 0 { Rows::dense(banks.output_delta, place.outputs) } else { self.rows(banks.deltas[0], 0) };
-            let to = RowsMut::dense(to, place.inputs);
-            let nothing = Rows::dense(&[], place.inputs);
-            kernels::delta(self.mlp.engine, delta, place.split(params).0, nothing, Activation::Linear, to, scratch);
-        }
-    }
-
     /// Phase 2: updates the parameters `params`, which begin at `offset` among all,
     /// in `pieces` pieces of nearly the same size, cut between rows of W.
-    fn update(
+    fn update_all(
         &self,
         operands: &OperandBanks<'_>,
         rule: &Rule,
@@ -105,8 +42,8 @@ impl Context<'_> {
         let (left, right) = slice.split_at(middle);
         let (left_scratch, right_scratch) = scratch.split_at_mut(first * self.plan.scratch);
         join(
-            || self.update(operands, rule, left, first, left_scratch),
-            || self.update(operands, rule, right, pieces - first, right_scratch),
+            || self.update_all(operands, rule, left, first, left_scratch),
+            || self.update_all(operands, rule, right, pieces - first, right_scratch),
         );
     }
 
@@ -114,14 +51,14 @@ impl Context<'_> {
     fn row_boundary(&self, at: usize) -> usize {
         let places = self.mlp.layout.places();
         match places.take_while(|place| place.offset <= at).last() {
-            Some(place) => place.offset + (at - place.offset) / place.outputs * place.outputs,
+            Some(place) if place.params() == 0 => at,
+            Some(place) => place.offset + (at - place.offset) / place.row_len() * place.row_len(),
             None => at,
         }
     }
 
     /// One piece of phase 2: whole rows of one or more layers.
     fn update_piece(&self, operands: &OperandBanks<'_>, rule: &Rule, mut slice: ParamSlice<'_>, scratch: &mut [f32]) {
-        let last = self.mlp.layout.layers().len() - 1;
         for place in self.mlp.layout.places() {
             let (start, end) = (place.offset, place.offset + place.params());
             let slice_end = slice.offset + slice.params.len();
@@ -130,21 +67,12 @@ impl Context<'_> {
             }
             let (own, rest) = slice.split_at(end.min(slice_end));
             slice = rest;
-            let first = (own.offset - start) / place.outputs;
-            let rows = first..first + own.params.len() / place.outputs;
-            let l = place.index;
-            let x = if l == 0 {
-                Rows::dense(operands.x, place.inputs)
-            } else {
-                self.rows(operands.values[(l - 1) % 2], l - 1)
-            };
-            let delta = if l == last {
-                Rows::dense(operands.output_delta, place.outputs)
-            } else {
-                self.rows(operands.deltas[l % 2], l)
-            };
+            let first = (own.offset - start) / place.row_len();
+            let rows = first..first + own.params.len() / place.row_len();
+            let x = self.inputs_of(place.index, operands.x, operands.values);
+            let delta = self.delta_of(place.index, operands.output_delta, operands.deltas);
             let band = Band { rows, params: own.params, state: own.state };
-            kernels::update(self.mlp.engine, Operands { x, delta }, rule, band, scratch);
+            self.update(&place, Operands { x, delta }, operands.moments, rule, band, scratch);
         }
     }
 
@@ -159,7 +87,7 @@ impl Context<'_> {
         if pieces <= 1 {
             return work(self, params, share);
         }
-        let rows = share.x.len() / self.mlp.layout.inputs();
+        let rows = share.inputs.x.len() / self.mlp.layout.inputs();
         if rows < 2 {
             return work(self, params, share);
         }
@@ -171,7 +99,7 @@ impl Context<'_> {
 
 /// Some samples on their way through phase 1.
 struct Share<'w> {
-    x: &'w [f32],
+    inputs: Inputs<'w>,
     /// With the scale of the deltas.
     objective: Option<(Objective<'w>, f32)>,
     input_delta: Option<&'w mut [f32]>,
@@ -182,8 +110,9 @@ struct Share<'w> {
 impl<'w> Share<'w> {
     fn split_at(self, rows: usize, context: &Context<'_>, pieces: usize) -> (Self, Self) {
         let (inputs, outputs) = (context.mlp.layout.inputs(), context.plan.outputs);
-        let (x, other_x) = self.x.split_at(rows * inputs);
-        let terms = self.objective.map_or(0, |(objective, _)| objective.loss.terms_per_sample(outputs));
+        let Inputs { x, first_row } = self.inputs;
+        let (x, other_x) = x.split_at(rows * inputs);
+        let terms = self.objective.map_or(outputs, |(objective, _)| objective.loss.terms_per_sample(outputs));
         let (objective, other_objective) = match self.objective {
             Some((Objective { loss, targets }, scale)) => {
                 let (targets, others) = targets.split_at(rows, outputs);
@@ -201,9 +130,9 @@ impl<'w> Share<'w> {
         let (banks, other_banks) = self.banks.split_at(rows, &context.plan, terms);
         let (scratch, other_scratch) = self.scratch.split_at_mut(pieces * context.plan.scratch);
         (
-            Self { x, objective, input_delta, banks, scratch },
+            Self { inputs: Inputs { x, first_row }, objective, input_delta, banks, scratch },
             Self {
-                x: other_x,
+                inputs: Inputs { x: other_x, first_row: first_row + rows },
                 objective: other_objective,
                 input_delta: other_delta,
                 banks: other_banks,
@@ -219,6 +148,7 @@ struct OperandBanks<'w> {
     values: [&'w [f32]; 2],
     deltas: [&'w [f32]; 2],
     output_delta: &'w [f32],
+    moments: &'w [f32],
 }
 
 /// Consecutive parameters with their state.
@@ -245,15 +175,8 @@ impl<'a> ParamSlice<'a> {
     }
 }
 
-/// Loss and deltas of a share.
-fn loss_and_deltas(context: &Context<'_>, params: &[f32], mut share: Share<'_>) {
-    loss_of(context, params, &mut share);
-    context.deltas(params, &mut share.banks, share.input_delta, share.scratch);
-}
-
-/// Forward and loss of a share, with the delta at the outputs.
-fn loss_of(context: &Context<'_>, params: &[f32], share: &mut Share<'_>) {
-    context.forward(params, share.x, &mut share.banks, share.scratch);
+/// The loss of a share, and its delta at the outputs, from what the last layer has left there.
+fn loss_of(context: &Context<'_>, share: &mut Share<'_>) {
     if let Some((Objective { loss, targets }, scale)) = share.objective {
         let output = Output {
             loss,
@@ -269,22 +192,115 @@ fn loss_of(context: &Context<'_>, params: &[f32], share: &mut Share<'_>) {
     }
 }
 
+/// A pass on its way: what its phases share.
+struct Step<'a> {
+    mlp: &'a Mlp<'a>,
+    plan: Plan,
+    mode: Mode,
+    top: Activation,
+    x: &'a [f32],
+    params: &'a [f32],
+}
+
+impl Step<'_> {
+    /// Runs `work` on all samples, in pieces.
+    fn on_samples(
+        &self,
+        objective: Option<(Objective<'_>, f32)>,
+        input_delta: Option<&mut [f32]>,
+        workspace: &mut [f32],
+        work: &(impl Fn(&Context<'_>, &[f32], Share<'_>) + Sync),
+    ) {
+        let Parts { banks, statistics, scratch } = self.plan.split(workspace);
+        let inputs = Inputs { x: self.x, first_row: 0 };
+        let share = Share { inputs, objective, input_delta, banks, scratch };
+        self.context(statistics).phase_one(self.params, share, self.plan.pieces, work);
+    }
+
+    fn context<'c>(&'c self, statistics: &'c [f32]) -> Context<'c> {
+        Context { mlp: self.mlp, plan: self.plan, mode: self.mode, top: self.top, statistics }
+    }
+
+    /// The batch norms, first to last.
+    fn batch_norms(&self) -> impl DoubleEndedIterator<Item = usize> {
+        let layers = self.mlp.layout.layers();
+        let is_batch_norm = move |&l: &usize| matches!(layers[l].kind, Kind::BatchNorm { .. });
+        (0..layers.len()).filter(is_batch_norm)
+    }
+
+    /// Works out what batch norm `l` has to know of all samples before it can go on: moments on
+    /// the way forward, sums on the way back.
+    fn meet(&self, l: usize, back: bool, workspace: &mut [f32]) {
+        let Parts { banks, statistics, .. } = self.plan.split(workspace);
+        let context = self.context(&[]);
+        let x = context.inputs_of(l, self.x, banks.values.each_ref().map(|bank| &**bank));
+        if back {
+            let delta = context.delta_of(l, banks.output_delta, banks.deltas.each_ref().map(|bank| &**bank));
+            context.batch_sums(l, self.params, x, delta, statistics);
+        } else {
+            context.batch_moments(l, x, statistics);
+        }
+    }
+
+    /// Forward through the layers below the last batch norm that has to wait for all samples; returns
+    /// the first layer that is left.
+    fn forward_to_last_meeting(&self, workspace: &mut [f32]) -> usize {
+        let mut start = 0;
+        if self.mode != Mode::Inference {
+            for l in self.batch_norms() {
+                self.on_samples(None, None, workspace, &|context: &Context<'_>, params, mut share| {
+                    context.forward(start..l, params, share.inputs, &mut share.banks, share.scratch);
+                });
+                self.meet(l, false, workspace);
+                start = l;
+            }
+        }
+        start
+    }
+
+    /// Back through all layers, from the deltas at the outputs.
+    fn backward(&self, mut input_delta: Option<&mut [f32]>, workspace: &mut [f32]) {
+        let mut end = self.mlp.layout.layers().len();
+        for l in self.batch_norms().rev() {
+            self.on_samples(None, None, workspace, &|context: &Context<'_>, params, mut share| {
+                let first_row = share.inputs.first_row;
+                context.deltas(l + 1..end, params, first_row, &mut share.banks, share.scratch);
+            });
+            self.meet(l, true, workspace);
+            end = l + 1;
+        }
+        self.on_samples(None, input_delta.take(), workspace, &|context: &Context<'_>, params, share| {
+            back_to_inputs(context, params, share, end);
+        });
+    }
+}
+
+/// The deltas of a share through layers 1 to `end`, and that of its inputs if it is wanted.
+fn back_to_inputs(context: &Context<'_>, params: &[f32], mut share: Share<'_>, end: usize) {
+    let Inputs { x, first_row } = share.inputs;
+    context.deltas(1..end, params, first_row, &mut share.banks, share.scratch);
+    if let Some(to) = share.input_delta {
+        context.input_delta(params, x, &share.banks, to, share.scratch);
+    }
+}
+
 /// A whole training step, or its gradient; returns the loss.
 pub(super) fn run(
     mlp: &Mlp<'_>,
     plan: Plan,
+    mode: Mode,
     x: &[f32],
     objective: Objective<'_>,
     target: Update<'_>,
     workspace: &mut [f32],
 ) -> Result<f32, StepError> {
-    let loss = phase_one_with_loss(mlp, plan, x, objective, target.params(), workspace, &loss_and_deltas);
+    let loss = phase_one(mlp, plan, mode, x, objective, target.params(), workspace, true);
     let loss = finite(loss)?;
-    phase_two(mlp, plan, x, target, workspace);
+    phase_two(mlp, plan, mode, x, target, workspace);
     Ok(loss)
 }
 
-/// The loss alone.
+/// The loss alone, of a pass that trains nothing.
 pub(super) fn loss(
     mlp: &Mlp<'_>,
     plan: Plan,
@@ -293,70 +309,92 @@ pub(super) fn loss(
     params: &[f32],
     workspace: &mut [f32],
 ) -> f32 {
-    phase_one_with_loss(mlp, plan, x, objective, params, workspace, &|context, params, mut share| {
-        loss_of(context, params, &mut share);
-    })
+    phase_one(mlp, plan, Mode::Inference, x, objective, params, workspace, false)
 }
 
-fn phase_one_with_loss(
+/// Forward and loss, and the deltas of all layers if they are wanted.
+#[expect(clippy::too_many_arguments, reason = "a network, how it runs, what it is given, what is wanted")]
+fn phase_one(
     mlp: &Mlp<'_>,
     plan: Plan,
+    mode: Mode,
     x: &[f32],
     objective: Objective<'_>,
     params: &[f32],
     workspace: &mut [f32],
-    work: &(impl Fn(&Context<'_>, &[f32], Share<'_>) + Sync),
+    deltas: bool,
 ) -> f32 {
     let (loss, batch, outputs) = (objective.loss, plan.batch, plan.outputs);
-    let context = Context { mlp, plan, top: loss.top(mlp.layout.output_activation()) };
-    let (banks, scratch) = plan.split(workspace);
+    let step = Step { mlp, plan, mode, top: loss.top(mlp.layout.output_activation()), x, params };
     let objective = Some((objective, loss.delta_scale(batch, outputs)));
-    context.phase_one(params, Share { x, objective, input_delta: None, banks, scratch }, plan.pieces, work);
+    let layers = mlp.layout.layers().len();
+    let batch_norm = mlp.layout.has_batch_norm();
+    let start = if batch_norm { step.forward_to_last_meeting(workspace) } else { 0 };
+    step.on_samples(objective, None, workspace, &|context: &Context<'_>, params, mut share| {
+        context.forward(start..layers, params, share.inputs, &mut share.banks, share.scratch);
+        loss_of(context, &mut share);
+        if deltas && !batch_norm {
+            back_to_inputs(context, params, share, layers);
+        }
+    });
+    if deltas && batch_norm {
+        step.backward(None, workspace);
+    }
     let terms = &plan.terms(workspace)[..batch * loss.terms_per_sample(outputs)];
     kernels::sum(mlp.engine.isa, terms) / loss.divisor(batch, outputs)
 }
 
 /// Updates or writes down all gradients, from the values and deltas in the workspace.
-fn phase_two(mlp: &Mlp<'_>, plan: Plan, x: &[f32], target: Update<'_>, workspace: &mut [f32]) {
-    let context = Context { mlp, plan, top: mlp.layout.output_activation() };
-    let pieces = plan.pieces;
-    let (banks, scratch) = plan.split(workspace);
-    let operands = OperandBanks {
-        x,
-        values: banks.values.map(|bank| &*bank),
-        deltas: banks.deltas.map(|bank| &*bank),
-        output_delta: banks.output_delta,
-    };
+fn phase_two(mlp: &Mlp<'_>, plan: Plan, mode: Mode, x: &[f32], target: Update<'_>, workspace: &mut [f32]) {
+    let top = mlp.layout.output_activation();
+    let Parts { banks: Banks { values, deltas, output_delta, moments, .. }, statistics, scratch } =
+        plan.split(workspace);
+    let context = Context { mlp, plan, mode, top, statistics };
+    let (values, deltas) = (values.map(|bank| &*bank), deltas.map(|bank| &*bank));
+    let operands = OperandBanks { x, values, deltas, output_delta, moments };
     match target {
         Update::Apply { rule, params, state } => {
-            let params = &mut params[..mlp.layout.trainable_len()];
-            context.update(&operands, rule, ParamSlice { offset: 0, params, state }, pieces, scratch);
+            let (params, running) = params.split_at_mut(mlp.layout.trainable_len());
+            context.update_all(&operands, rule, ParamSlice { offset: 0, params, state }, plan.pieces, scratch);
+            context.update_statistics(running);
         }
         Update::Store { gradient, .. } => {
             let slice = ParamSlice { offset: 0, params: gradient, state: [&mut [], &mut []] };
-            context.update(&operands, &Rule::Gradient, slice, pieces, scratch);
+            context.update_all(&operands, &Rule::Gradient, slice, plan.pieces, scratch);
         }
     }
 }
 
 /// A forward pass that keeps everything.
-pub(super) fn forward(mlp: &Mlp<'_>, plan: Plan, params: &[f32], x: &[f32], workspace: &mut [f32]) {
+pub(super) fn forward(mlp: &Mlp<'_>, plan: Plan, mode: Mode, params: &[f32], x: &[f32], workspace: &mut [f32]) {
     let activation = mlp.layout.output_activation();
-    let context = Context { mlp, plan, top: activation };
-    let (banks, scratch) = plan.split(workspace);
-    let share = Share { x, objective: None, input_delta: None, banks, scratch };
-    context.phase_one(params, share, plan.pieces, &|context: &Context<'_>, params, mut share| {
-        loss_of(context, params, &mut share);
+    let step = Step { mlp, plan, mode, top: above(activation), x, params };
+    let start = step.forward_to_last_meeting(workspace);
+    let layers = mlp.layout.layers().len();
+    step.on_samples(None, None, workspace, &|context: &Context<'_>, params, mut share| {
+        context.forward(start..layers, params, share.inputs, &mut share.banks, share.scratch);
+        let Banks { outputs, terms, .. } = &mut share.banks;
         if activation == Activation::Softmax {
-            kernels::softmax(context.mlp.engine.isa, share.banks.outputs, context.plan.outputs);
+            kernels::softmax(context.mlp.engine.isa, outputs, context.plan.outputs);
+        } else if activation.slopes_at_pre_activation() {
+            // There are no addends of a loss yet: their place keeps what the slope is taken at.
+            terms.copy_from_slice(outputs);
+            kernels::activate(context.mlp.engine.isa, activation, outputs);
         }
     });
 }
 
+/// What a last layer of this activation applies in [`forward`]; the rest follows.
+fn above(activation: Activation) -> Activation {
+    if activation.slopes_at_pre_activation() { Activation::Linear } else { activation }
+}
+
 /// Backward from a delta of the caller's, after [`forward`].
+#[expect(clippy::too_many_arguments, reason = "a network, how it runs, what it is given, what is wanted")]
 pub(super) fn backward(
     mlp: &Mlp<'_>,
     plan: Plan,
+    mode: Mode,
     x: &[f32],
     delta: Delta<'_>,
     target: Update<'_>,
@@ -364,16 +402,14 @@ pub(super) fn backward(
     input_delta: Option<&mut [f32]>,
 ) {
     let activation = mlp.layout.output_activation();
-    let context = Context { mlp, plan, top: activation };
-    let (banks, scratch) = plan.split(workspace);
+    let Banks { outputs, output_delta, terms, .. } = plan.split(workspace).banks;
     let (Delta::Outputs(given) | Delta::PreActivations(given)) = delta;
-    banks.output_delta.copy_from_slice(given);
+    output_delta.copy_from_slice(given);
     if let Delta::Outputs(_) = delta {
-        kernels::slope(mlp.engine.isa, activation, banks.output_delta, banks.outputs, plan.outputs);
+        let slope_at = if activation.slopes_at_pre_activation() { terms } else { outputs };
+        kernels::slope(mlp.engine.isa, activation, output_delta, slope_at, plan.outputs);
     }
-    let share = Share { x, objective: None, input_delta, banks, scratch };
-    context.phase_one(target.params(), share, plan.pieces, &|context: &Context<'_>, params, mut share| {
-        context.deltas(params, &mut share.banks, share.input_delta, share.scratch);
-    });
-    phase_two(mlp, plan, x, target, workspace);
+    let step = Step { mlp, plan, mode, top: above(activation), x, params: target.params() };
+    step.backward(input_delta, workspace);
+    phase_two(mlp, plan, mode, x, target, workspace);
 }

@@ -2,72 +2,125 @@
 //! weights touched once on the way back.
 //!
 //! The workspace holds the values of layer after layer. Backwards, a layer's
-//! deltas replace its values as soon as these have fed the layer's own update.
+//! deltas replace its values as soon as these have fed the layer's own update. Behind its
+//! values a layer has what its slope is taken at, if that is something else, and
+//! the moments of its norm.
 
-use super::{Delta, Mlp, Update};
+use super::layers::pre_activations;
+use super::plan::moments_len;
+use super::{Delta, Mlp, Mode, Update};
 use crate::activation::Activation;
 use crate::backend::Engine;
-use crate::kernels::{self, Gradient, Neurons, Rows, RowsMut};
-use crate::layout::{Layout, Place};
+use crate::kernels::{
+    self, Addend, Below, Embedded, Follow, Gradient, LeanKind, Neurons, Residuals, Rows, RowsMut, Values,
+};
+use crate::layer::Kind;
+use crate::layout::{Layout, Place, Source};
 use crate::loss::{Loss, Targets};
 
 impl Layout<'_> {
-    /// Floats of workspace in the lean schedule: one per neuron.
+    /// Floats of workspace in the lean schedule: one per neuron; two where a slope does not follow from the
+    /// value, that is for GELU, SiLU, mish and hard swish, and for most activations under
+    /// dropout; and two for each norm over features.
     pub const fn lean_workspace_len(&self) -> usize {
-        let (mut neurons, mut l) = (0, 0);
-        while l < self.layers().len() {
-            neurons += self.layers()[l].units();
-            l += 1;
-        }
-        neurons
+        let last = self.layers().len() - 1;
+        self.lean_offset(last) + block_len(&self.place(last))
     }
+
+    /// Where the values of layer `index` begin in the workspace.
+    pub(crate) const fn lean_offset(&self, index: usize) -> usize {
+        let (mut place, mut offset) = (self.first(), 0);
+        while place.index < index {
+            offset += block_len(&place);
+            place = self.next(&place);
+        }
+        offset
+    }
+}
+
+/// Floats of a layer's block in the workspace.
+const fn block_len(place: &Place) -> usize {
+    kept_end(place) + moments_len(place)
+}
+
+/// Where a block's values, and what is kept beside them, end.
+const fn kept_end(place: &Place) -> usize {
+    place.outputs * if place.layer.keeps() { 2 } else { 1 }
 }
 
 /// Runs one sample forward; returns the values of the last layer, or its
 /// pre-activations where `stop_short`.
 pub(super) fn forward<'w>(
     mlp: &Mlp<'_>,
+    mode: Mode,
     params: &[f32],
     x: &[f32],
     workspace: &'w mut [f32],
     stop_short: bool,
 ) -> &'w [f32] {
     let last = mlp.layout.layers().len() - 1;
-    let mut at = 0;
+    let (mut at, mut before) = (0, 0);
     for place in mlp.layout.places() {
-        let (below, own) = workspace.split_at_mut(at);
-        let below = if place.index == 0 { x } else { &below[at - place.inputs..] };
-        let own = &mut own[..place.outputs];
-        let (weights, bias) = place.split(params);
-        let activation = if stop_short && place.index == last { Activation::Linear } else { place.activation };
-        let y = RowsMut::dense(own, place.outputs);
-        kernels::forward(
-            Engine::own(mlp.engine.isa),
-            Rows::dense(below, place.inputs),
-            weights,
-            bias,
-            activation,
-            y,
-            &mut [],
-        );
-        at += place.outputs;
+        let (below, block) = workspace.split_at_mut(at);
+        let feed = if place.index == 0 { x } else { &below[before..][..place.inputs] };
+        let activation = if stop_short && place.index == last { Activation::Linear } else { place.layer.activation };
+        if mlp.layout.is_plain(&place) {
+            let (weights, bias) = place.split(params);
+            let y = RowsMut::dense(&mut block[..place.outputs], place.outputs);
+            let feed = Rows::dense(feed, place.inputs);
+            kernels::forward(Engine::own(mlp.engine.isa), feed, weights, bias, activation, y, &mut []);
+        } else {
+            let block = &mut block[..block_len(&place)];
+            any_forward(mlp, mode, &place, params, x, feed, below, block, activation);
+        }
+        before = at;
+        at += block_len(&place);
     }
-    let top = &mut workspace[at - mlp.layout.outputs()..at];
+    let top = top(mlp, workspace);
     if mlp.layout.output_activation() == Activation::Softmax && !stop_short {
         kernels::softmax(mlp.engine.isa, top, top.len());
     }
     top
 }
 
+/// One layer of any kind forward, with all that may follow.
+#[expect(clippy::too_many_arguments, reason = "a layer, what feeds it, what a connection may bring, where it writes")]
+fn any_forward(
+    mlp: &Mlp<'_>,
+    mode: Mode,
+    place: &Place,
+    params: &[f32],
+    x: &[f32],
+    feed: &[f32],
+    below: &[f32],
+    block: &mut [f32],
+    activation: Activation,
+) {
+    let width = place.outputs;
+    let mut unused = [0.0; 2];
+    let (values, moments) = block.split_at_mut(kept_end(place));
+    let moments = RowsMut::dense(if moments.is_empty() { &mut unused } else { moments }, 2);
+    let z = RowsMut::dense(&mut values[..width], width);
+    pre_activations(Engine::own(mlp.engine.isa), place, params, Rows::dense(feed, place.inputs), z, moments, &mut []);
+    let residual = mlp.layout.residual_source(place.index).map(|source| match source {
+        Source::Inputs => Addend::Rows(Rows::dense(x, width)),
+        Source::Layer(k) => Addend::Rows(Rows::dense(&below[mlp.layout.lean_offset(k)..][..width], width)),
+    });
+    let kept = place.layer.keeps().then_some(width);
+    let follow = Follow { residual, activation, kept, dropout: mode.dropout(place), first_row: 0 };
+    let stride = values.len();
+    kernels::follow(mlp.engine.isa, RowsMut { data: values, stride, offset: 0, width }, follow);
+}
+
 /// The values that [`forward`] has left.
 pub(super) fn outputs<'w>(mlp: &Mlp<'_>, workspace: &'w [f32]) -> &'w [f32] {
-    let end = mlp.layout.lean_workspace_len();
-    &workspace[end - mlp.layout.outputs()..end]
+    &workspace[mlp.layout.lean_offset(mlp.layout.layers().len() - 1)..][..mlp.layout.outputs()]
 }
 
 /// Runs one sample forward, and leaves the delta of the last layer in the workspace; returns the loss.
 pub(super) fn loss(
     mlp: &Mlp<'_>,
+    mode: Mode,
     loss: Loss,
     x: &[f32],
     targets: Targets<'_>,
@@ -75,27 +128,34 @@ pub(super) fn loss(
     workspace: &mut [f32],
 ) -> f32 {
     let activation = mlp.layout.output_activation();
-    forward(mlp, params, x, workspace, loss.top(activation) != activation);
+    forward(mlp, mode, params, x, workspace, loss.top(activation) != activation);
     kernels::lean_loss(mlp.engine.isa, loss, activation, targets, top(mlp, workspace))
 }
 
 /// Replaces the outputs in the workspace by the delta that the caller brings.
 pub(super) fn set_delta(mlp: &Mlp<'_>, delta: Delta<'_>, workspace: &mut [f32]) {
-    let top = top(mlp, workspace);
+    let activation = mlp.layout.output_activation();
+    let (outputs, start) = (mlp.layout.outputs(), mlp.layout.lean_offset(mlp.layout.layers().len() - 1));
+    let (top, kept) = workspace[start..].split_at_mut(outputs);
     match delta {
         Delta::PreActivations(delta) => top.copy_from_slice(delta),
-        Delta::Outputs(delta) => kernels::lean_slope(mlp.engine.isa, mlp.layout.output_activation(), delta, top),
+        Delta::Outputs(delta) => {
+            if activation.slopes_at_pre_activation() {
+                top.copy_from_slice(&kept[..outputs]);
+            }
+            kernels::lean_slope(mlp.engine.isa, activation, delta, top);
+        }
     }
 }
 
 fn top<'w>(mlp: &Mlp<'_>, workspace: &'w mut [f32]) -> &'w mut [f32] {
-    let end = mlp.layout.lean_workspace_len();
-    &mut workspace[end - mlp.layout.outputs()..end]
+    &mut workspace[mlp.layout.lean_offset(mlp.layout.layers().len() - 1)..][..mlp.layout.outputs()]
 }
 
 /// Runs the delta in the workspace backward, updating each layer on the way.
 pub(super) fn backward(
     mlp: &Mlp<'_>,
+    mode: Mode,
     x: &[f32],
     mut target: Update<'_>,
     workspace: &mut [f32],
@@ -104,21 +164,81 @@ pub(super) fn backward(
     if let Update::Store { gradient, .. } = &mut target {
         gradient.fill(0.0);
     }
-    let mut end = mlp.layout.lean_workspace_len();
-    for l in (0..mlp.layout.layers().len()).rev() {
-        let place = mlp.layout.place(l);
-        let (below, delta) = workspace[..end].split_at_mut(end - place.outputs);
-        end -= place.outputs;
+    let layout = &mlp.layout;
+    let mut end = layout.lean_workspace_len();
+    for l in (0..layout.layers().len()).rev() {
+        let place = layout.place(l);
+        end -= block_len(&place);
+        let simple = layout.is_plain(&place) && (l == 0 || layout.is_plain(&layout.place(l - 1)));
+        if !simple || layout.has_residual() {
+            any_backward(mlp, mode, &place, x, &mut target, workspace, end, &mut input_delta);
+            continue;
+        }
+        let (below, delta) = workspace.split_at_mut(end);
         let neurons = match (l, input_delta.take()) {
             (0, None) => Neurons::Inputs(x),
             (0, Some(below)) => Neurons::InputsAndDelta(x, below),
             (_, kept) => {
                 input_delta = kept;
-                Neurons::Below(&mut below[end - place.inputs..], mlp.layout.layers()[l - 1].activation())
+                Neurons::Below(&mut below[end - place.inputs..], layout.layers()[l - 1].activation)
             }
         };
-        kernels::lean_layer(mlp.engine.isa, delta, neurons, target.of_layer(&place));
+        kernels::lean_layer(mlp.engine.isa, &delta[..place.outputs], neurons, target.of_layer(&place));
     }
+}
+
+/// One layer of any kind backward, whatever lies below it. Its block begins at `start`.
+#[expect(clippy::too_many_arguments, reason = "a layer, where its numbers lie, what becomes of its gradient")]
+fn any_backward(
+    mlp: &Mlp<'_>,
+    mode: Mode,
+    place: &Place,
+    x: &[f32],
+    target: &mut Update<'_>,
+    workspace: &mut [f32],
+    start: usize,
+    input_delta: &mut Option<&mut [f32]>,
+) {
+    let (layout, l) = (mlp.layout, place.index);
+    let (below, above) = workspace.split_at_mut(start);
+    let above = &*above;
+    let residuals = |source| Residuals { layout, source, above, start };
+    let below = match (l, input_delta.take()) {
+        (0, None) => Below::Inputs(x),
+        (0, Some(to)) => Below::InputsAndDelta(x, to, residuals(Source::Inputs)),
+        (_, wanted) => {
+            *input_delta = wanted;
+            let place = layout.place(l - 1);
+            let (values, kept) = below[start - block_len(&place)..].split_at_mut(place.outputs);
+            Below::Values(Values {
+                values,
+                kept: place.layer.keeps().then_some(&kept[..place.outputs]),
+                activation: place.layer.activation,
+                dropout: mode.dropout(&place),
+                residuals: residuals(Source::Layer(l - 1)),
+            })
+        }
+    };
+    if matches!(place.layer.kind, Kind::Normalization) {
+        let (_, scale) = place.statistics(target.params());
+        let nothing = Gradient::Add(&[], &mut []);
+        let delta = &above[..place.outputs];
+        return kernels::lean_any_layer(mlp.engine.isa, LeanKind::Standardize(scale), delta, below, nothing);
+    }
+    let moments = || [above[kept_end(place)], above[kept_end(place) + 1]];
+    let kind = match place.layer.kind {
+        Kind::Dense { .. } => LeanKind::Dense,
+        Kind::Activation => LeanKind::Activation,
+        Kind::LayerNorm { .. } => LeanKind::SampleNorm(moments(), true),
+        Kind::RmsNorm { .. } => LeanKind::SampleNorm(moments(), false),
+        Kind::Embedding { column, categories, dimensions } => {
+            LeanKind::Embedding(Embedded { column, categories, dimensions })
+        }
+        Kind::BatchNorm { .. } | Kind::Normalization => {
+            unreachable!("check_step has refused batch norm in the lean schedule, and the other has returned")
+        }
+    };
+    kernels::lean_any_layer(mlp.engine.isa, kind, &above[..place.outputs], below, target.of_layer(place));
 }
 
 impl Update<'_> {

@@ -7,8 +7,9 @@
 //! set of a cache, as it would with strides that are powers of two.
 
 use crate::backend::Backend;
-use crate::kernels::{BLOCK, PANEL};
-use crate::layout::Layout;
+use crate::kernels::{BLOCK, PANEL, Rows, RowsMut};
+use crate::layer::Kind;
+use crate::layout::{Layout, Place};
 
 /// Floats in a line of 64 bytes.
 pub(super) const LINE: usize = 16;
@@ -20,6 +21,10 @@ pub(super) struct Plan {
     pub(super) outputs: usize,
     /// Floats from one sample to the next in each bank.
     pub(super) strides: [usize; 2],
+    /// Floats of moments for each sample: two for each norm over features.
+    pub(super) moments: usize,
+    /// Floats of statistics for all samples: four for each input of a batch norm.
+    pub(super) statistics: usize,
     /// How many pieces the step is cut into.
     pub(super) pieces: usize,
     /// Floats of scratch for each piece.
@@ -41,15 +46,18 @@ pub(super) const fn odd_lines(floats: usize) -> usize {
 impl Plan {
     /// `None` if a length overflows.
     pub(super) const fn new(layout: &Layout<'_>, batch: usize, pieces: usize, backend: Backend) -> Option<Self> {
-        let layers = layout.layers();
-        let (outputs, mut strides, mut widest, mut l) = (layout.outputs(), [0, 0], layout.inputs(), 0);
-        while l < layers.len() {
-            let units = layers[l].units();
-            widest = if units > widest { units } else { widest };
-            if l + 1 < layers.len() {
-                strides[l % 2] += units.next_multiple_of(LINE);
+        let (outputs, mut strides, mut widest) = (layout.outputs(), [0, 0], layout.inputs());
+        let (mut moments, mut statistics) = (0, 0);
+        let (last, mut place) = (layout.layers().len() - 1, layout.first());
+        loop {
+            widest = if place.outputs > widest { place.outputs } else { widest };
+            moments += moments_len(&place);
+            statistics += statistics_len(&place);
+            if place.index == last {
+                break;
             }
-            l += 1;
+            strides[place.index % 2] += section_len(&place);
+            place = layout.next(&place);
         }
         let strides = [odd_lines(strides[0]), odd_lines(strides[1])];
         // A packed panel, a column of deltas, or a band of the gradient.
@@ -67,6 +75,8 @@ impl Plan {
             (outputs, batch),
             (outputs, batch),
             (outputs, batch),
+            (moments, batch),
+            (statistics, 1),
             (scratch, pieces),
         ];
         let mut i = 0;
@@ -79,27 +89,28 @@ impl Plan {
         if len > isize::MAX as usize / 4 {
             return None;
         }
-        Some(Self { batch, outputs, strides, pieces, scratch, workspace_len: len })
+        Some(Self { batch, outputs, strides, moments, statistics, pieces, scratch, workspace_len: len })
     }
 
     /// Cuts the workspace into its parts.
-    pub(super) fn split<'w>(&self, workspace: &'w mut [f32]) -> (Banks<'w>, &'w mut [f32]) {
+    pub(super) fn split<'w>(&self, workspace: &'w mut [f32]) -> Parts<'w> {
         let start = padding(workspace);
         let mut rest = &mut workspace[start..];
-        let mut cut = |width: usize| {
-            let (part, after) = core::mem::take(&mut rest).split_at_mut((width * self.batch).next_multiple_of(LINE));
+        let mut cut = |len: usize| {
+            let (part, after) = core::mem::take(&mut rest).split_at_mut(len.next_multiple_of(LINE));
             rest = after;
-            &mut part[..width * self.batch]
+            &mut part[..len]
         };
-        let [even, odd] = self.strides;
+        let ([even, odd], outputs) = (self.strides.map(|stride| stride * self.batch), self.outputs * self.batch);
         let banks = Banks {
             values: [cut(even), cut(odd)],
             deltas: [cut(even), cut(odd)],
-            outputs: cut(self.outputs),
-            output_delta: cut(self.outputs),
-            terms: cut(self.outputs),
+            outputs: cut(outputs),
+            output_delta: cut(outputs),
+            terms: cut(outputs),
+            moments: cut(self.moments * self.batch),
         };
-        (banks, rest)
+        Parts { banks, statistics: cut(self.statistics), scratch: rest }
     }
 
     /// The outputs that a pass has left in the workspace.
@@ -128,6 +139,74 @@ pub(super) fn padding(workspace: &[f32]) -> usize {
     address.wrapping_neg() % LINE
 }
 
+/// A layer's section of a bank.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Section {
+    pub(super) stride: usize,
+    pub(super) offset: usize,
+    pub(super) width: usize,
+}
+
+impl Section {
+    pub(super) fn rows<'b>(self, data: &'b [f32]) -> Rows<'b> {
+        let Self { stride, offset, width } = self;
+        Rows { data, stride, offset, width }
+    }
+
+    pub(super) fn rows_mut<'b>(self, data: &'b mut [f32]) -> RowsMut<'b> {
+        let Self { stride, offset, width } = self;
+        RowsMut { data, stride, offset, width }
+    }
+
+    /// The section behind it, where what the slope is taken at is kept.
+    pub(super) fn kept(self) -> Self {
+        Self { offset: self.offset + self.width.next_multiple_of(LINE), ..self }
+    }
+}
+
+impl Plan {
+    /// The section of hidden layer `l` in its bank.
+    pub(super) fn section(&self, layout: &Layout<'_>, l: usize) -> Section {
+        let mut place = layout.first();
+        let mut offset = 0;
+        while place.index < l {
+            if place.index % 2 == l % 2 {
+                offset += section_len(&place);
+            }
+            place = layout.next(&place);
+        }
+        Section { stride: self.strides[l % 2], offset, width: place.outputs }
+    }
+}
+
+/// Floats of a hidden layer's section: its values, and what its slope is taken at if it isn't these.
+const fn section_len(place: &Place) -> usize {
+    place.outputs.next_multiple_of(LINE) * if place.layer.keeps() { 2 } else { 1 }
+}
+
+/// Mean and inv of a sample's features.
+pub(super) const fn moments_len(place: &Place) -> usize {
+    match place.layer.kind {
+        Kind::LayerNorm { .. } | Kind::RmsNorm { .. } => 2,
+        _ => 0,
+    }
+}
+
+/// Mean and variance over the batch, and the sums that δ goes back through.
+pub(super) const fn statistics_len(place: &Place) -> usize {
+    match place.layer.kind {
+        Kind::BatchNorm { .. } => 4 * place.inputs,
+        _ => 0,
+    }
+}
+
+/// What a workspace is cut into.
+pub(super) struct Parts<'w> {
+    pub(super) banks: Banks<'w>,
+    pub(super) statistics: &'w mut [f32],
+    pub(super) scratch: &'w mut [f32],
+}
+
 /// The values and deltas of some samples.
 pub(super) struct Banks<'w> {
     pub(super) values: [&'w mut [f32]; 2],
@@ -135,6 +214,7 @@ pub(super) struct Banks<'w> {
     pub(super) outputs: &'w mut [f32],
     pub(super) output_delta: &'w mut [f32],
     pub(super) terms: &'w mut [f32],
+    pub(super) moments: &'w mut [f32],
 }
 
 impl<'w> Banks<'w> {
@@ -150,14 +230,16 @@ impl<'w> Banks<'w> {
         let (outputs, other_outputs) = self.outputs.split_at_mut(rows * plan.outputs);
         let (output_delta, other_delta) = self.output_delta.split_at_mut(rows * plan.outputs);
         let (own_terms, other_terms) = self.terms.split_at_mut(rows * terms);
+        let (moments, other_moments) = self.moments.split_at_mut(rows * plan.moments);
         (
-            Self { values: [v0, v1], deltas: [d0, d1], outputs, output_delta, terms: own_terms },
+            Self { values: [v0, v1], deltas: [d0, d1], outputs, output_delta, terms: own_terms, moments },
             Self {
                 values: [w0, w1],
                 deltas: [e0, e1],
                 outputs: other_outputs,
                 output_delta: other_delta,
                 terms: other_terms,
+                moments: other_moments,
             },
         )
     }

@@ -1,10 +1,11 @@
 //! Predictions in the batch schedule: a block of samples at a time through all layers.
 
 use super::Mlp;
-use super::plan::{LINE, join, odd_lines, opposite, padding, part};
+use super::layers::pre_activations;
+use super::plan::{LINE, Section, join, odd_lines, opposite, padding, part};
 use crate::activation::Activation;
-use crate::kernels::{self, BLOCK, PANEL, Rows, RowsMut};
-use crate::layout::Layout;
+use crate::kernels::{self, Addend, BLOCK, Follow, PANEL, Rows, RowsMut};
+use crate::layout::{Layout, Place, Source};
 
 /// Samples that [`predict`] takes through the layers at a time.
 const PREDICT_ROWS: usize = 128;
@@ -17,20 +18,44 @@ pub(super) const fn workspace_len(layout: &Layout<'_>, batch: usize, threads: us
     if len > isize::MAX as usize / 4 { None } else { Some(len) }
 }
 
-/// Workspace of one thread: values of two neighbouring layers, and a packed panel.
+/// Workspace of one thread: values of two neighbouring layers (of all, if a residual connection may
+/// ask for them), and a packed panel.
 const fn predict_share(layout: &Layout<'_>, batch: usize) -> Option<usize> {
-    let layers = layout.layers();
-    let (mut widest, mut inputs, mut l) = (0, layout.inputs(), 0);
-    while l + 1 < layers.len() {
-        let units = layers[l].units();
-        widest = if units > widest { units } else { widest };
-        inputs = if units > inputs { units } else { inputs };
-        l += 1;
+    let (last, mut place) = (layout.layers().len() - 1, layout.first());
+    let mut widest = layout.inputs();
+    while place.index < last {
+        widest = if place.outputs > widest { place.outputs } else { widest };
+        place = layout.next(&place);
     }
     let rows = if batch < PREDICT_ROWS { batch } else { PREDICT_ROWS };
-    let Some(bank) = odd_lines(widest.next_multiple_of(LINE)).checked_mul(rows) else { return None };
-    let Some(banks) = bank.checked_mul(2) else { return None };
-    banks.checked_add(PANEL * if inputs < BLOCK { inputs } else { BLOCK })
+    let [even, odd] = strides(layout);
+    let Some(banks) = (even + odd).checked_mul(rows) else { return None };
+    banks.checked_add(PANEL * if widest < BLOCK { widest } else { BLOCK })
+}
+
+/// Floats from one sample to the next in the two banks.
+const fn strides(layout: &Layout<'_>) -> [usize; 2] {
+    let (last, mut place) = (layout.layers().len() - 1, layout.first());
+    let (mut widest, mut sums) = (0, [0, 0]);
+    while place.index < last {
+        let section = place.outputs.next_multiple_of(LINE);
+        widest = if section > widest { section } else { widest };
+        sums[place.index % 2] += section;
+        place = layout.next(&place);
+    }
+    if layout.has_residual() { [odd_lines(sums[0]), odd_lines(sums[1])] } else { [odd_lines(widest); 2] }
+}
+
+/// Where the values of hidden layer `l` lie in its bank.
+fn section(layout: &Layout<'_>, l: usize) -> Section {
+    let (mut place, mut offset) = (layout.first(), 0);
+    while place.index < l {
+        if layout.has_residual() && place.index % 2 == l % 2 {
+            offset += place.outputs.next_multiple_of(LINE);
+        }
+        place = layout.next(&place);
+    }
+    Section { stride: strides(layout)[l % 2], offset, width: place.outputs }
 }
 
 /// Outputs only: a block of samples at a time through all layers.
@@ -74,29 +99,73 @@ fn predict_pieces(
 
 /// At most [`PREDICT_ROWS`] samples through all layers.
 fn predict_block(mlp: &Mlp<'_>, params: &[f32], x: &[f32], y: &mut [f32], workspace: &mut [f32]) {
-    let rows = x.len() / mlp.layout.inputs();
-    let last = mlp.layout.layers().len() - 1;
-    let widest = mlp.layout.layers()[..last].iter().map(|layer| layer.units()).max().unwrap_or(0);
-    let stride = odd_lines(widest.next_multiple_of(LINE));
-    let (even, rest) = workspace.split_at_mut(stride * rows);
-    let (odd, scratch) = rest.split_at_mut(stride * rows);
+    let layout = &mlp.layout;
+    let rows = x.len() / layout.inputs();
+    let last = layout.layers().len() - 1;
+    let [even, odd] = strides(layout);
+    let (even, rest) = workspace.split_at_mut(even * rows);
+    let (odd, scratch) = rest.split_at_mut(odd * rows);
     let mut banks = [even, odd];
-    for place in mlp.layout.places() {
+    for place in layout.places() {
+        if !layout.is_plain(&place) {
+            any_block(mlp, &place, params, x, y, &mut banks, scratch);
+            continue;
+        }
         let (weights, bias) = place.split(params);
         let (from, to) = opposite(&mut banks, place.index);
-        let x = if place.index == 0 {
-            Rows::dense(x, place.inputs)
-        } else {
-            Rows { data: from, stride, offset: 0, width: place.inputs }
-        };
+        let x =
+            if place.index == 0 { Rows::dense(x, place.inputs) } else { section(layout, place.index - 1).rows(from) };
         let to = if place.index == last {
             RowsMut::dense(y, place.outputs)
         } else {
-            RowsMut { data: to, stride, offset: 0, width: place.outputs }
+            section(layout, place.index).rows_mut(to)
         };
-        kernels::forward(mlp.engine, x, weights, bias, place.activation, to, scratch);
+        kernels::forward(mlp.engine, x, weights, bias, place.layer.activation, to, scratch);
     }
-    if mlp.layout.output_activation() == Activation::Softmax {
-        kernels::softmax(mlp.engine.isa, y, mlp.layout.outputs());
+    if layout.output_activation() == Activation::Softmax {
+        kernels::softmax(mlp.engine.isa, y, layout.outputs());
     }
+}
+
+/// A layer of any kind, with all that may follow.
+fn any_block(
+    mlp: &Mlp<'_>,
+    place: &Place,
+    params: &[f32],
+    x: &[f32],
+    y: &mut [f32],
+    banks: &mut [&mut [f32]; 2],
+    scratch: &mut [f32],
+) {
+    let (layout, l, isa) = (&mlp.layout, place.index, mlp.engine.isa);
+    let (from, to) = opposite(banks, l);
+    let of_inputs = Rows::dense(x, layout.inputs());
+    let feed = if l == 0 { of_inputs } else { section(layout, l - 1).rows(from) };
+    let last = l + 1 == layout.layers().len();
+    let own =
+        if last { Section { stride: place.outputs, offset: 0, width: place.outputs } } else { section(layout, l) };
+    // Nothing goes back, so the moments of one sample may replace those of another.
+    let mut unused = [0.0; 2];
+    let moments = RowsMut { data: &mut unused, stride: 0, offset: 0, width: 2 };
+    let z = own.rows_mut(if last { &mut *y } else { &mut *to });
+    pre_activations(mlp.engine, place, params, feed, z, moments, scratch);
+    let source = layout.residual_source(l);
+    let activation = place.layer.activation;
+    if source.is_none() && activation == Activation::Linear {
+        return;
+    }
+    let follow = Follow { residual: None, activation, kept: None, dropout: None, first_row: 0 };
+    if last {
+        let residual = source.map(|source| match source {
+            Source::Inputs => Addend::Rows(of_inputs),
+            Source::Layer(k) => Addend::Rows(section(layout, k).rows(if k % 2 == l % 2 { to } else { from })),
+        });
+        return kernels::follow(isa, own.rows_mut(y), Follow { residual, ..follow });
+    }
+    let residual = source.map(|source| match source {
+        Source::Inputs => Addend::Rows(of_inputs),
+        Source::Layer(k) if k % 2 == l % 2 => Addend::Within(section(layout, k).offset),
+        Source::Layer(k) => Addend::Rows(section(layout, k).rows(from)),
+    });
+    kernels::follow(isa, own.rows_mut(to), Follow { residual, ..follow });
 }

@@ -4,7 +4,7 @@ use super::batch;
 use super::batch::Objective;
 use super::lean;
 use super::plan::Plan;
-use super::{Mlp, Update, finite};
+use super::{Mlp, Mode, Update, finite};
 use crate::error::{Buffer, StepError, TrainerError};
 use crate::kernels;
 use crate::layout::Schedule;
@@ -97,10 +97,11 @@ impl<'a> Trainer<'a> {
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
         let layout = &self.mlp.layout;
-        let plan = self.check(params.len(), x, targets, workspace.len())?;
+        let plan = self.check(params, x, targets, workspace.len())?;
         StepError::check(Buffer::OptimizerState, layout.optimizer_len(&self.optimizer), state.len())?;
         let rule = &self.optimizer.rule(step);
         self.run(
+            step,
             plan,
             x,
             targets,
@@ -110,21 +111,23 @@ impl<'a> Trainer<'a> {
     }
 
     /// Writes the gradient of the loss, [`Layout::trainable_len`](crate::Layout::trainable_len) floats in the order
-    /// of the parameters, and returns the loss. Arguments as in [`train_step`](Self::train_step).
+    /// of the parameters, and returns the loss. Arguments as in [`train_step`](Self::train_step); `step`
+    /// decides what dropout drops, and nothing else.
     ///
     /// # Errors
     /// [`StepError`]; the gradient is then as it was.
     pub fn gradient(
         &self,
+        step: u64,
         x: &[f32],
         targets: Targets<'_>,
         params: &[f32],
         gradient: &mut [f32],
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
-        let plan = self.check(params.len(), x, targets, workspace.len())?;
+        let plan = self.check(params, x, targets, workspace.len())?;
         StepError::check(Buffer::Gradient, self.mlp.layout.trainable_len(), gradient.len())?;
-        self.run(plan, x, targets, Update::Store { params, gradient }, workspace)
+        self.run(step, plan, x, targets, Update::Store { params, gradient }, workspace)
     }
 
     /// Updates the parameters with a gradient: after [`gradient`](Self::gradient),
@@ -155,10 +158,10 @@ impl<'a> Trainer<'a> {
         params: &[f32],
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
-        let plan = self.check(params.len(), x, targets, workspace.len())?;
+        let plan = self.check(params, x, targets, workspace.len())?;
         let loss = match plan {
             Some(plan) => batch::loss(&self.mlp, plan, x, Objective { loss: self.loss, targets }, params, workspace),
-            None => lean::loss(&self.mlp, self.loss, x, targets, params, workspace),
+            None => lean::loss(&self.mlp, Mode::Inference, self.loss, x, targets, params, workspace),
         };
         finite(loss)
     }
@@ -174,7 +177,7 @@ impl<'a> Trainer<'a> {
 
     fn check(
         &self,
-        params: usize,
+        params: &[f32],
         x: &[f32],
         targets: Targets<'_>,
         workspace: usize,
@@ -187,19 +190,23 @@ impl<'a> Trainer<'a> {
 
     fn run(
         &self,
+        step: u64,
         plan: Option<Plan>,
         x: &[f32],
         targets: Targets<'_>,
         target: Update<'_>,
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
+        let mode = self.mlp.training(step);
         // With the schedule asked too, a `static` lean trainer leaves the batch schedule out of the
         // binary: 33 KB instead of 95 KB for `no_std_example` on a Cortex-M0.
         match plan.filter(|_| self.mlp.schedule == Schedule::Batch) {
-            Some(plan) => batch::run(&self.mlp, plan, x, Objective { loss: self.loss, targets }, target, workspace),
+            Some(plan) => {
+                batch::run(&self.mlp, plan, mode, x, Objective { loss: self.loss, targets }, target, workspace)
+            }
             None => {
-                let loss = finite(lean::loss(&self.mlp, self.loss, x, targets, target.params(), workspace))?;
-                lean::backward(&self.mlp, x, target, workspace, None);
+                let loss = finite(lean::loss(&self.mlp, mode, self.loss, x, targets, target.params(), workspace))?;
+                lean::backward(&self.mlp, mode, x, target, workspace, None);
                 Ok(loss)
             }
         }

@@ -77,11 +77,11 @@ impl Network {
         for layer in layers {
             let mut weights = Vec::new();
             for _ in 0..width {
-                weights.push(params.by_ref().take(layer.units()).collect());
+                weights.push(params.by_ref().take(layer.units().unwrap()).collect());
             }
-            let bias = params.by_ref().take(layer.units()).collect();
+            let bias = params.by_ref().take(layer.units().unwrap()).collect();
             dense.push(Dense { weights, bias, activation: layer.activation() });
-            width = layer.units();
+            width = layer.units().unwrap();
         }
         assert_eq!(params.next().map(|p| p.value), None, "parameters are left over");
         Self { layers: dense, fault: None }

@@ -1,0 +1,254 @@
+//! Layers: what each computes, and what it adds to that.
+#![forbid(unsafe_code)]
+
+use crate::activation::Activation;
+use crate::init::Initializer;
+use core::fmt;
+
+/// One layer of a network: from its inputs x it makes its values y.
+///
+/// Each kind has a pre-activation z of its own (see the constructors). What follows is the same for all:
+///
+/// 1. z += r, where [`with_residual`](Self::with_residual) brings in values r from below;
+/// 2. a = activation(z);
+/// 3. in training, y is a with some of its elements dropped ([`with_dropout`](Self::with_dropout)); else y = a.
+///
+/// ```
+/// use microprop::{Activation::*, Initializer, Layer};
+///
+/// const HIDDEN: Layer = Layer::dense(64, Relu).with_init(Initializer::HeNormal).with_dropout(0.2);
+/// assert_eq!(HIDDEN.units(), Some(64));
+/// assert_eq!(Layer::layer_norm(Relu).units(), None); // as many as feed it
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Layer {
+    pub(crate) kind: Kind,
+    pub(crate) activation: Activation,
+    /// Layers that a residual connection spans; 0: there is none.
+    pub(crate) residual: usize,
+    /// The share of elements that training drops.
+    pub(crate) dropout: f32,
+}
+
+/// What a layer's pre-activation is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Dense { units: usize, bias: bool, init: Initializer },
+    Activation,
+    LayerNorm { epsilon: f32 },
+    RmsNorm { epsilon: f32 },
+    BatchNorm { epsilon: f32, momentum: f32 },
+    Normalization,
+    Embedding { column: usize, categories: usize, dimensions: usize },
+}
+
+/// Added to a variance, unless [`Layer::with_epsilon`] says otherwise: PyTorch's. (Keras has 1e−3.)
+const EPSILON: f32 = 1e-5;
+
+impl Layer {
+    const fn new(kind: Kind, activation: Activation) -> Self {
+        Self { kind, activation, residual: 0, dropout: 0.0 }
+    }
+
+    /// A dense layer: `z = x·W + b` with `W: [in × units]` and `b: [units]`.
+    /// Its weights start Glorot-uniform, its bias at zero.
+    pub const fn dense(units: usize, activation: Activation) -> Self {
+        Self::new(Kind::Dense { units, bias: true, init: Initializer::GlorotUniform }, activation)
+    }
+
+    /// An activation by itself: `z = x`. It has no parameters.
+    pub const fn elementwise(activation: Activation) -> Self {
+        Self::new(Kind::Activation, activation)
+    }
+
+    /// Dropout by itself, on what feeds it: the inputs, say. After another layer
+    /// [`with_dropout`](Self::with_dropout) does the same and needs no layer of its own.
+    pub const fn dropout(rate: f32) -> Self {
+        Self::elementwise(Activation::Linear).with_dropout(rate)
+    }
+
+    /// Layer normalisation (Ba, Kiros, Hinton 2016): `z = γ ⊙ (x − mean) / √(variance + ε) + β`, with mean and
+    /// (biased) variance over the inputs of a sample. γ starts at 1, β at 0; ε is 1e−5.
+    pub const fn layer_norm(activation: Activation) -> Self {
+        Self::new(Kind::LayerNorm { epsilon: EPSILON }, activation)
+    }
+
+    /// Root-mean-square normalisation (Zhang, Sennrich 2019): `z = γ ⊙ x / √(mean of x² + ε)`, the mean
+    /// over the inputs of a sample. γ starts at 1; ε is 1e−5.
+    pub const fn rms_norm(activation: Activation) -> Self {
+        Self::new(Kind::RmsNorm { epsilon: EPSILON }, activation)
+    }
+
+    /// Batch normalisation (Ioffe, Szegedy 2015): `z = γ ⊙ (x − mean) / √(variance + ε) + β`, with mean and
+    /// (biased) variance of each input over the samples of a step. γ starts at 1, β at 0; ε is 1e−5.
+    ///
+    /// Predictions, and losses that train nothing, use running statistics instead, which each training step moves
+    /// by `running ← running + momentum · (batch − running)`; momentum is 0.1 (Keras would say 0.9). They stand
+    /// behind the trainable parameters. Not for the lean schedule, where a batch is one sample.
+    pub const fn batch_norm(activation: Activation) -> Self {
+        Self::new(Kind::BatchNorm { epsilon: EPSILON, momentum: 0.1 }, activation)
+    }
+
+    /// Normalisation of the network's inputs: `z = (x − mean) · scale`, both stored with the parameters
+    /// (behind the trainable ones) and adapted from data by [`adapt`](crate::adapt). The first layer only.
+    ///
+    /// Columns that an embedding further up takes for categories pass as they are.
+    pub const fn normalization() -> Self {
+        Self::new(Kind::Normalization, Activation::Linear)
+    }
+
+    /// An embedding (Bengio et al. 2003): input `column` holds a category, 0, 1, … below `categories`, as a float, and is replaced where
+    /// it stands by the `dimensions` coordinates that a trained table `[categories × dimensions]` has for it. The
+    /// other inputs pass. The table starts uniform between −0.05 and 0.05, as Keras's does.
+    ///
+    /// Only below all other kinds but [`normalization`](Self::normalization); several can stand one after the
+    /// other, each counting columns in what the one before has made.
+    pub const fn embedding(column: usize, categories: usize, dimensions: usize) -> Self {
+        Self::new(Kind::Embedding { column, categories, dimensions }, Activation::Linear)
+    }
+
+    /// The same dense layer with other initial weights.
+    #[must_use]
+    pub const fn with_init(self, init: Initializer) -> Self {
+        match self.kind {
+            Kind::Dense { units, bias, .. } => Self { kind: Kind::Dense { units, bias, init }, ..self },
+            _ => self,
+        }
+    }
+
+    /// The same dense layer without bias: `z = x·W`. Before a normalisation, which would take a bias out again.
+    #[must_use]
+    pub const fn without_bias(self) -> Self {
+        match self.kind {
+            Kind::Dense { units, init, .. } => Self { kind: Kind::Dense { units, bias: false, init }, ..self },
+            _ => self,
+        }
+    }
+
+    /// The same normalisation with another ε > 0.
+    #[must_use]
+    pub const fn with_epsilon(self, epsilon: f32) -> Self {
+        let kind = match self.kind {
+            Kind::LayerNorm { .. } => Kind::LayerNorm { epsilon },
+            Kind::RmsNorm { .. } => Kind::RmsNorm { epsilon },
+            Kind::BatchNorm { momentum, .. } => Kind::BatchNorm { epsilon, momentum },
+            kind => kind,
+        };
+        Self { kind, ..self }
+    }
+
+    /// The same batch normalisation with another momentum of its running statistics, 0 < momentum ≤ 1.
+    #[must_use]
+    pub const fn with_momentum(self, momentum: f32) -> Self {
+        match self.kind {
+            Kind::BatchNorm { epsilon, .. } => Self { kind: Kind::BatchNorm { epsilon, momentum }, ..self },
+            _ => self,
+        }
+    }
+
+    /// The same with a residual connection (He et al. 2016) around `span` layers, this one being the last
+    /// of them: the values that enter the first are added to this layer's pre-activation. As many as it has units.
+    ///
+    /// `with_residual(1)` adds the layer's own inputs; 0 takes the connection away.
+    #[must_use]
+    pub const fn with_residual(self, span: usize) -> Self {
+        Self { residual: span, ..self }
+    }
+
+    /// The same with dropout (Srivastava et al. 2014), inverted: in training each value is dropped, that is +0, with
+    /// probability `rate`, 0 ≤ rate < 1, and the others are multiplied by `1 / (1 − rate)`; predictions are left alone.
+    ///
+    /// Which ones is a function of seed, step, layer and element alone: the same for any number of threads, kept nowhere.
+    /// Not for the last layer.
+    #[must_use]
+    pub const fn with_dropout(self, rate: f32) -> Self {
+        Self { dropout: rate, ..self }
+    }
+
+    /// Number of units; `None` where there are as many as feed it.
+    pub const fn units(&self) -> Option<usize> {
+        match self.kind {
+            Kind::Dense { units, .. } => Some(units),
+            _ => None,
+        }
+    }
+
+    /// Its activation.
+    pub const fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// How a dense layer's weights start.
+    pub const fn init(&self) -> Option<Initializer> {
+        match self.kind {
+            Kind::Dense { init, .. } => Some(init),
+            _ => None,
+        }
+    }
+
+    /// Its outputs, given its inputs.
+    pub(crate) const fn outputs(&self, inputs: usize) -> usize {
+        match self.kind {
+            Kind::Dense { units, .. } => units,
+            Kind::Embedding { dimensions, .. } => inputs - 1 + dimensions,
+            _ => inputs,
+        }
+    }
+
+    /// The same, if it fits in `usize`.
+    pub(crate) const fn checked_outputs(&self, inputs: usize) -> Option<usize> {
+        match self.kind {
+            Kind::Embedding { dimensions, .. } => (inputs - 1).checked_add(dimensions),
+            _ => Some(self.outputs(inputs)),
+        }
+    }
+
+    /// Whether nothing follows its pre-activation.
+    pub(crate) const fn is_bare(&self) -> bool {
+        matches!(self.activation, Activation::Linear) && self.residual == 0 && self.dropout == 0.0
+    }
+
+    /// Whether what follows its pre-activation is more than the epilogue of a product does.
+    pub(crate) const fn is_plain(&self) -> bool {
+        matches!(self.kind, Kind::Dense { .. })
+            && self.residual == 0
+            && self.dropout == 0.0
+            && !self.activation.slopes_at_pre_activation()
+    }
+
+    /// Whether the slope is taken at something that is not its value: then that is kept too.
+    pub(crate) const fn keeps(&self) -> bool {
+        let by_sign = matches!(self.activation, Activation::Linear | Activation::Relu | Activation::LeakyRelu { .. });
+        self.activation.slopes_at_pre_activation() || self.dropout > 0.0 && !by_sign
+    }
+}
+
+/// `64 ReLU`, `layer norm, ReLU, residual over 2, dropout 0.1`.
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Dense { units, bias, .. } => {
+                write!(f, "{units} {}{}", self.activation, if bias { "" } else { " without bias" })?;
+            }
+            Kind::Activation => write!(f, "{}", self.activation)?,
+            Kind::LayerNorm { .. } => f.write_str("layer norm")?,
+            Kind::RmsNorm { .. } => f.write_str("RMS norm")?,
+            Kind::BatchNorm { .. } => f.write_str("batch norm")?,
+            Kind::Normalization => f.write_str("normalization")?,
+            Kind::Embedding { column, categories, dimensions } => {
+                write!(f, "embedding of input {column}, {categories} × {dimensions}")?;
+            }
+        }
+        let named = matches!(self.kind, Kind::Dense { .. } | Kind::Activation);
+        if !named && self.activation != Activation::Linear {
+            write!(f, ", {}", self.activation)?;
+        }
+        if self.residual > 0 {
+            write!(f, ", residual over {}", self.residual)?;
+        }
+        if self.dropout > 0.0 {
+            write!(f, ", dropout {}", self.dropout)?;
+        }
+        Ok(())
+    }
+}
