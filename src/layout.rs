@@ -30,6 +30,8 @@ pub struct Layout<'a> {
     batch_norm: bool,
     /// Whether a layer has a residual connection.
     residual: bool,
+    /// Outputs of the widest dense layer without bias.
+    widest_without_bias: usize,
     /// Whether all layers are plain. A `static` network of these leaves what others need out of the binary.
     plain: bool,
 }
@@ -48,10 +50,10 @@ pub enum Schedule {
 
 /// Where a layer stands in its network.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Place {
+pub(crate) struct Place<'a> {
     /// Index of the layer.
     pub(crate) index: usize,
-    pub(crate) layer: Layer,
+    pub(crate) layer: &'a Layer,
     /// Its inputs.
     pub(crate) inputs: usize,
     /// Its outputs.
@@ -62,15 +64,18 @@ pub(crate) struct Place {
     pub(crate) statistics: usize,
 }
 
-impl Place {
+impl Place<'_> {
     /// Rows of its parameters.
     pub(crate) const fn rows(&self) -> usize {
-        rows(&self.layer, self.inputs)
+        rows(self.layer, self.inputs)
     }
 
     /// Parameters in a row.
     pub(crate) const fn row_len(&self) -> usize {
-        row_len(&self.layer, self.inputs)
+        match self.layer.kind {
+            Kind::Embedding { dimensions, .. } => dimensions,
+            _ => self.outputs,
+        }
     }
 
     /// Number of parameters.
@@ -135,6 +140,7 @@ impl<'a> Layout<'a> {
         }
         let (mut trainable_len, mut statistics, mut width, mut index) = (0_usize, 0_usize, inputs, 0);
         let (mut batch_norm, mut residual, mut plain, mut neurons) = (false, false, true, inputs);
+        let mut widest_without_bias = 0;
         while index < layers.len() {
             let layer = &layers[index];
             if let Err(error) = check(inputs, layers, index, width) {
@@ -143,6 +149,11 @@ impl<'a> Layout<'a> {
             batch_norm |= matches!(layer.kind, Kind::BatchNorm { .. });
             residual |= layer.residual > 0;
             plain &= layer.is_plain();
+            if let Kind::Dense { units, bias: false, .. } = layer.kind
+                && units > widest_without_bias
+            {
+                widest_without_bias = units;
+            }
             let Some(own) = statistics_len(layer, width) else { return Err(LayoutError::TooLarge) };
             let Some(sum) = statistics.checked_add(own) else { return Err(LayoutError::TooLarge) };
             statistics = sum;
@@ -165,7 +176,17 @@ impl<'a> Layout<'a> {
             index += 1;
         }
         let params_len = trainable_len + statistics;
-        Ok(Self { inputs, layers, outputs: width, trainable_len, params_len, batch_norm, residual, plain })
+        Ok(Self {
+            inputs,
+            layers,
+            outputs: width,
+            trainable_len,
+            params_len,
+            batch_norm,
+            residual,
+            widest_without_bias,
+            plain,
+        })
     }
 
     /// Inputs per sample.
@@ -203,6 +224,11 @@ impl<'a> Layout<'a> {
         self.trainable_len() * optimizer.state_per_parameter()
     }
 
+    /// Outputs of the widest dense layer that has no bias.
+    pub(crate) const fn widest_without_bias(&self) -> usize {
+        self.widest_without_bias
+    }
+
     /// Whether a layer is dense and what follows its pre-activations is what the epilogue of a product does.
     pub(crate) const fn is_plain(&self, place: &Place) -> bool {
         self.plain || place.layer.is_plain()
@@ -214,25 +240,25 @@ impl<'a> Layout<'a> {
     }
 
     /// Where the first layer stands.
-    pub(crate) const fn first(&self) -> Place {
-        let layer = self.layers[0];
+    pub(crate) const fn first(&self) -> Place<'a> {
+        let layer = &self.layers[0];
         let (inputs, statistics) = (self.inputs, self.trainable_len);
         Place { index: 0, layer, inputs, outputs: layer.outputs(inputs), offset: 0, statistics }
     }
 
     /// Where the layer above `place` stands.
-    pub(crate) const fn next(&self, place: &Place) -> Place {
-        let (index, inputs, layer) = (place.index + 1, place.outputs, self.layers[place.index + 1]);
-        let statistics = match statistics_len(&place.layer, place.inputs) {
-            Some(len) => place.statistics + len,
-            None => place.statistics,
+    pub(crate) const fn next(&self, place: &Place<'a>) -> Place<'a> {
+        let (index, inputs, layer) = (place.index + 1, place.outputs, &self.layers[place.index + 1]);
+        let statistics = match place.layer.kind {
+            Kind::BatchNorm { .. } | Kind::Normalization => place.statistics + 2 * place.inputs,
+            _ => place.statistics,
         };
         let offset = place.offset + place.params();
         Place { index, layer, inputs, outputs: layer.outputs(inputs), offset, statistics }
     }
 
     /// Where layer `index` stands.
-    pub(crate) const fn place(&self, index: usize) -> Place {
+    pub(crate) const fn place(&self, index: usize) -> Place<'a> {
         let mut place = self.first();
         while place.index < index {
             place = self.next(&place);
@@ -241,13 +267,19 @@ impl<'a> Layout<'a> {
     }
 
     /// The layers with their places, first to last.
-    pub(crate) fn places(&self) -> impl Iterator<Item = Place> + 'a {
-        let layout = *self;
-        let mut next = Some(layout.first());
+    pub(crate) fn places<'l>(&'l self) -> impl Iterator<Item = Place<'a>> + use<'l, 'a> {
+        let mut place = self.first();
+        let mut left = self.layers.len();
         core::iter::from_fn(move || {
-            let place = next?;
-            next = (place.index + 1 < layout.layers.len()).then(|| layout.next(&place));
-            Some(place)
+            if left == 0 {
+                return None;
+            }
+            left -= 1;
+            let current = place;
+            if left > 0 {
+                place = self.next(&current);
+            }
+            Some(current)
         })
     }
 
@@ -431,7 +463,7 @@ mod tests {
         let layers = [Layer::dense(64, Relu), Layer::dense(3, Tanh), Layer::dense(1, Sigmoid)];
         let layout = Layout::new(20, &layers).unwrap();
         assert_eq!(layout.params_len(), 21 * 64 + 65 * 3 + 4);
-        let places: [Place; 3] = core::array::from_fn(|l| layout.place(l));
+        let places: [Place<'_>; 3] = core::array::from_fn(|l| layout.place(l));
         assert_eq!(places.map(|p| p.offset), [0, 21 * 64, 21 * 64 + 65 * 3]);
         assert_eq!(places.map(|p| (p.inputs, p.outputs)), [(20, 64), (64, 3), (3, 1)]);
         assert!(layout.places().eq(places));

@@ -11,7 +11,8 @@ mod trainer;
 use crate::backend::{Backend, Engine};
 use crate::error::{Buffer, LayoutError, StepError};
 use crate::kernels::{self, Dropout};
-use crate::layout::{Layout, Place, Schedule};
+use crate::layer::Layer;
+use crate::layout::{Layout, Schedule};
 use crate::optimizer::{Optimizer, Rule};
 use crate::simd::Isa;
 use plan::Plan;
@@ -61,11 +62,11 @@ enum Mode {
 }
 
 impl Mode {
-    /// What this pass drops of a layer's values.
-    fn dropout(self, place: &Place) -> Option<Dropout> {
+    /// What this pass drops of the values of layer `index`.
+    fn dropout(self, index: usize, layer: &Layer) -> Option<Dropout> {
         match self {
-            Self::Training { seed, step } if place.layer.dropout > 0.0 => {
-                Some(Dropout::new(place.layer.dropout, place.index, seed, step))
+            Self::Training { seed, step } if layer.dropout > 0.0 => {
+                Some(Dropout::new(layer.dropout, index, seed, step))
             }
             _ => None,
         }

@@ -6,20 +6,17 @@
 //! gives the reference's own formula: see [`reference::Number`]. It follows each element's terms,
 //! so it is about 1e−7 relative where nothing cancels, and grows with the square root of a sum's length.
 
+#[path = "gradient/layers.rs"]
+mod layers;
 mod reference;
 
 use microprop::Activation::{self, *};
 use microprop::{
     Adam, Delta, EpsilonPlacement, Isa, Layer, Layout, Loss, Mlp, Optimizer, Schedule, Sgd, Targets, Trainer,
 };
-use reference::{Backward, Fault, Network, Number, Rule, State};
+use reference::compare::{DEVIATIONS, Draw, agree, central, direction, dot, moved, numbers, telling, values_of};
+use reference::{Backward, Fault, Network, Number, Rule, Spec, State};
 use std::collections::BTreeSet;
-
-/// Standard deviations that an element may be off.
-const DEVIATIONS: f64 = 6.0;
-
-/// A comparison claims something only where numbers are this many times the standard deviation of their error.
-const TELLING: f64 = 300.0;
 
 /// Layer widths, inputs included.
 const SIZES: [usize; 6] = [1, 3, 7, 17, 33, 65];
@@ -67,27 +64,6 @@ fn tops() -> Vec<Top> {
     tops
 }
 
-/// SplitMix64 (Steele et al. 2014).
-struct Draw(u64);
-
-impl Draw {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// Between −1 and 1.
-    fn signed(&mut self) -> f32 {
-        (self.bits() >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-
-    fn vec(&mut self, len: usize, limit: f32) -> Vec<f32> {
-        (0..len).map(|_| limit * self.signed()).collect()
-    }
-}
-
 /// Targets of a batch.
 #[derive(Clone, Debug)]
 enum TargetData {
@@ -101,6 +77,25 @@ impl TargetData {
             Self::Values(values) => Targets::Values(values),
             Self::Classes(classes) => Targets::Classes(classes),
         }
+    }
+}
+
+/// Targets of a batch that `top` can be compared with.
+fn draw_targets(draw: &mut Draw, top: Top, batch: usize, outputs: usize) -> TargetData {
+    let values = draw.vec(batch * outputs, 1.0);
+    let classes: Vec<u32> = (0..batch).map(|_| (draw.bits() % outputs as u64) as u32).collect();
+    match top.targets {
+        TargetKind::Classes => TargetData::Classes(classes),
+        TargetKind::OneHot if top.loss == Loss::CrossEntropy => {
+            let mut t = vec![0.0; batch * outputs];
+            for (t, class) in t.chunks_mut(outputs).zip(classes) {
+                t[class as usize] = 1.0;
+            }
+            TargetData::Values(t)
+        }
+        TargetKind::OneHot => TargetData::Values(values.iter().map(|v| f32::from(*v > 0.0)).collect()),
+        TargetKind::Values if matches!(top.activation, Linear | LeakyRelu { .. } | Tanh) => TargetData::Values(values),
+        TargetKind::Values | TargetKind::Soft => TargetData::Values(values.iter().map(|v| v.abs()).collect()),
     }
 }
 
@@ -155,23 +150,7 @@ impl Case {
             layers.push(Layer::dense(units, if l == last { top.activation } else { hidden }));
             width = units;
         }
-        let values = draw.vec(batch * outputs, 1.0);
-        let classes: Vec<u32> = (0..batch).map(|_| (draw.bits() % outputs as u64) as u32).collect();
-        let targets = match top.targets {
-            TargetKind::Classes => TargetData::Classes(classes),
-            TargetKind::OneHot if top.loss == Loss::CrossEntropy => {
-                let mut t = vec![0.0; batch * outputs];
-                for (t, class) in t.chunks_mut(outputs).zip(classes) {
-                    t[class as usize] = 1.0;
-                }
-                TargetData::Values(t)
-            }
-            TargetKind::OneHot => TargetData::Values(values.iter().map(|v| f32::from(*v > 0.0)).collect()),
-            TargetKind::Values if matches!(top.activation, Linear | LeakyRelu { .. } | Tanh) => {
-                TargetData::Values(values)
-            }
-            TargetKind::Values | TargetKind::Soft => TargetData::Values(values.iter().map(|v| v.abs()).collect()),
-        };
+        let targets = draw_targets(draw, top, batch, outputs);
         Self {
             name: format!("{top:?} over {hidden:?}, {inputs} inputs, layers {widths:?}, batch {batch}, seed {seed}"),
             inputs,
@@ -195,7 +174,8 @@ impl Case {
 
     /// The reference's network.
     fn network(&self, params: &[Number]) -> Network {
-        Network::new(self.inputs, &self.layers, params)
+        let specs: Vec<Spec> = self.layers.iter().map(Spec::of_dense).collect();
+        Network::new(self.inputs, &specs, params)
     }
 
     /// What the reference says, with a wrong derivative if asked to.
@@ -224,43 +204,13 @@ impl Expected {
     fn check_telling(&self) -> Result<(), String> {
         telling("loss", &[self.loss])?;
         telling("outputs", &self.outputs)?;
-        for (l, (weights, bias)) in self.gradient.layers.iter().enumerate() {
+        for (l, rows) in self.gradient.layers.iter().enumerate() {
+            let (bias, weights) = rows.split_last().unwrap();
             telling(&format!("weights of layer {l}"), &weights.concat())?;
             telling(&format!("bias of layer {l}"), bias)?;
         }
         telling("input delta", &self.gradient.inputs.concat())
     }
-}
-
-fn numbers(floats: &[f32]) -> Vec<Number> {
-    floats.iter().map(|&x| Number::from(x)).collect()
-}
-
-/// That `reference` is not all zeros and errors.
-fn telling(what: &str, reference: &[Number]) -> Result<(), String> {
-    let norm = reference.iter().map(|r| r.value * r.value).sum::<f64>().sqrt();
-    let deviation = reference.iter().map(|r| r.variance).sum::<f64>().sqrt();
-    if norm >= TELLING * deviation && norm > 1e-9 {
-        Ok(())
-    } else {
-        Err(format!("{what}: the norm {norm:e} says nothing beside its error {deviation:e}"))
-    }
-}
-
-/// Compares ours with the reference; returns the largest error in standard deviations.
-fn agree(what: &str, ours: &[f32], reference: &[Number]) -> Result<f64, String> {
-    assert_eq!(ours.len(), reference.len(), "{what}");
-    let mut worst = 0.0;
-    for (i, (&ours, reference)) in ours.iter().zip(reference).enumerate() {
-        let error = (f64::from(ours) - reference.value).abs();
-        let deviations = if error == 0.0 { 0.0 } else { error / reference.deviation() };
-        if deviations.is_nan() || deviations > DEVIATIONS {
-            let Number { value, .. } = reference;
-            return Err(format!("{what}[{i}]: {ours:e} is {deviations:.1} deviations from {value:e}"));
-        }
-        worst = f64::max(worst, deviations);
-    }
-    Ok(worst)
 }
 
 /// Runs everything that differentiates, on one instruction set in one schedule,
@@ -722,32 +672,6 @@ fn backward_by_hand_is_a_step() {
             }
         }
     }
-}
-
-/// Central differences of a function along a direction: (f(h) − f(−h)) / 2h.
-fn central(f: &dyn Fn(f64) -> f64, h: f64) -> f64 {
-    (f(h) - f(-h)) / (2.0 * h)
-}
-
-/// The dot product.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// A random direction of length 1.
-fn direction(draw: &mut Draw, len: usize) -> Vec<f64> {
-    let d: Vec<f64> = draw.vec(len, 1.0).into_iter().map(f64::from).collect();
-    let norm = dot(&d, &d).sqrt();
-    d.iter().map(|d| d / norm).collect()
-}
-
-/// `from + h · along`.
-fn moved(from: &[f32], along: &[f64], h: f64) -> Vec<f64> {
-    from.iter().zip(along).map(|(&w, d)| f64::from(w) + h * d).collect()
-}
-
-fn values_of(numbers: &[Number]) -> Vec<f64> {
-    numbers.iter().map(|n| n.value).collect()
 }
 
 /// The reference's gradient and input delta against central differences of the reference's loss in f64,

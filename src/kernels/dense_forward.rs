@@ -4,7 +4,7 @@
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
 use super::gemm::{Epilogue, Right, product};
-use super::rows::{BLOCK, PANEL, Rows, RowsMut, load_lanes, store_lanes};
+use super::rows::{BLOCK, PANEL, Rows, RowsMut, chain, load_lanes, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
 use crate::backend::Engine;
@@ -71,12 +71,27 @@ pub(crate) fn forward(
     weights: &[f32],
     bias: &[f32],
     activation: Activation,
+    y: RowsMut<'_>,
+    scratch: &mut [f32],
+) {
+    if bias.is_empty() {
+        return without_bias(engine, x, weights, activation, y, scratch);
+    }
+    with_bias(engine, x, weights, bias, activation, y, scratch);
+}
+
+fn with_bias(
+    engine: Engine,
+    x: Rows<'_>,
+    weights: &[f32],
+    bias: &[f32],
+    activation: Activation,
     mut y: RowsMut<'_>,
     scratch: &mut [f32],
 ) {
-    let isa = engine.isa;
-    let epilogue = BiasActivation::new(bias, activation);
-    let y = &mut y;
+    let floor = if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
+    let epilogue = BiasActivation { bias, activation, floor };
+    let (isa, y) = (engine.isa, &mut y);
     #[cfg(feature = "alloc")]
     if y.width > NARROW && engine.leaves(y.count(), x.width, y.width) {
         sgemm(x.matrix(), Matrix::rows_of(weights, x.width, y.width, y.width), &mut y.data[y.offset..], y.stride);
@@ -89,31 +104,67 @@ pub(crate) fn forward(
     }
 }
 
+/// The same for a layer without bias: with one of −0, since x − 0 is x whatever the sign of a zero.
+fn without_bias(
+    engine: Engine,
+    x: Rows<'_>,
+    weights: &[f32],
+    activation: Activation,
+    mut y: RowsMut<'_>,
+    scratch: &mut [f32],
+) {
+    const NOTHING: [f32; NARROW] = [-0.0; NARROW];
+    if y.width <= NARROW {
+        return with_bias(engine, x, weights, &NOTHING[..y.width], activation, y, scratch);
+    }
+    if scratch.len() >= without_bias_scratch_len(x.width, y.width) {
+        let (nothing, scratch) = scratch.split_at_mut(y.width);
+        nothing.fill(-0.0);
+        return with_bias(engine, x, weights, nothing, activation, y, scratch);
+    }
+    // One sample on a microcontroller, say.
+    dispatch!(engine.isa, s => {
+        for row in 0..y.count() {
+            row_without_bias(s, x.row(row), weights, y.row_mut(row));
+        }
+        apply(s, activation, &mut y, 0..weights.len() / x.width);
+    });
+}
+
+/// Floats of scratch with which a layer without bias runs as fast as others.
+pub(crate) const fn without_bias_scratch_len(inputs: usize, outputs: usize) -> usize {
+    forward_scratch_len(inputs) + outputs
+}
+
+/// One sample through a layer of more than [`NARROW`] outputs.
+#[inline(always)]
+fn row_without_bias<S: Simd>(s: S, x: &[f32], weights: &[f32], y: &mut [f32]) {
+    let n = y.len();
+    for at in (0..n).step_by(S::LANES) {
+        let lanes = S::LANES.min(n - at);
+        let sum = chain(
+            s,
+            x.len(),
+            #[inline(always)]
+            |k, sum| s.mul_add(s.splat(x[k]), load_lanes(s, &weights[k * n + at..], lanes), sum),
+        );
+        store_lanes(s, sum, &mut y[at..], lanes);
+    }
+}
+
 /// Adds the bias, then applies the activation: ReLU in registers, others in a
 /// pass over what was just stored.
 struct BiasActivation<'a> {
     bias: &'a [f32],
-    /// Which bits of a column's index say where its bias is.
-    columns: usize,
     activation: Activation,
     /// Values are at least this.
     floor: f32,
 }
 
-/// The bias of every vector of a layer that has none.
-const NO_BIAS: [f32; 16] = [0.0; 16];
-
-impl<'a> BiasActivation<'a> {
-    fn new(bias: &'a [f32], activation: Activation) -> Self {
-        let (bias, columns) = if bias.is_empty() { (&NO_BIAS[..], 0) } else { (bias, usize::MAX) };
-        Self { bias, columns, activation, floor: if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY } }
-    }
-}
-
 impl<S: Simd> Epilogue<S> for BiasActivation<'_> {
     #[inline(always)]
     fn value(&self, s: S, _: usize, column: usize, lanes: usize, sum: S::Vector) -> S::Vector {
-        let z = s.add(sum, load_lanes(s, &self.bias[column & self.columns..], lanes));
+        let z = s.add(sum, load_lanes(s, &self.bias[column..], lanes));
         // Nothing is below −∞, so without ReLU this passes every z on, NaN too.
         s.max(s.splat(self.floor), z)
     }

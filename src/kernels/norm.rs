@@ -6,7 +6,7 @@
 
 use super::dense_update::{Band, update_lanes};
 use super::reduce;
-use super::rows::{BLOCK, Rows, RowsMut, load_lanes, store_lanes};
+use super::rows::{Rows, RowsMut, chain, load_lanes, store_lanes};
 use crate::Isa;
 use crate::optimizer::Rule;
 use crate::simd::{Simd, dispatch};
@@ -371,20 +371,6 @@ fn standardize_delta_in<S: Simd>(s: S, delta: Rows<'_>, scale: &[f32], mut below
             store_lanes(s, v, &mut below[at..], lanes);
         }
     }
-}
-
-/// Folds `term(row, sum)` over `count` rows: each block from +0, blocks added in order.
-#[inline(always)]
-fn chain<S: Simd>(s: S, count: usize, term: impl Fn(usize, S::Vector) -> S::Vector) -> S::Vector {
-    let mut total = s.splat(0.0);
-    for start in (0..count).step_by(BLOCK) {
-        let mut sum = s.splat(0.0);
-        for r in start..count.min(start + BLOCK) {
-            sum = term(r, sum);
-        }
-        total = if start == 0 { sum } else { s.add(total, sum) };
-    }
-    total
 }
 
 /// Updates γ and β, rows 0 and 1 of a norm over features, whose gradients Σ δ·x̂ and Σ δ are summed over the rows

@@ -174,6 +174,20 @@ pub(super) fn columns_of<S: Simd, const NV: usize, const PART: bool>(s: S, x: &[
     vectors
 }
 
+/// Folds `term(k, sum)` over `count` terms: each block from +0, blocks added in order.
+#[inline(always)]
+pub(super) fn chain<S: Simd>(s: S, count: usize, term: impl Fn(usize, S::Vector) -> S::Vector) -> S::Vector {
+    let mut total = s.splat(0.0);
+    for start in (0..count).step_by(BLOCK) {
+        let mut sum = s.splat(0.0);
+        for k in start..count.min(start + BLOCK) {
+            sum = term(k, sum);
+        }
+        total = if start == 0 { sum } else { s.add(total, sum) };
+    }
+    total
+}
+
 /// `total` in parts of `most`, the last two of nearly the same size.
 #[inline(always)]
 pub(super) fn row_parts(total: usize, most: usize) -> impl Iterator<Item = usize> {

@@ -69,8 +69,8 @@ impl Context<'_> {
             slice = rest;
             let first = (own.offset - start) / place.row_len();
             let rows = first..first + own.params.len() / place.row_len();
-            let x = self.inputs_of(place.index, operands.x, operands.values);
-            let delta = self.delta_of(place.index, operands.output_delta, operands.deltas);
+            let x = self.inputs_of(&place, operands.x, operands.values);
+            let delta = self.delta_of(place.index, place.outputs, operands.output_delta, operands.deltas);
             let band = Band { rows, params: own.params, state: own.state };
             self.update(&place, Operands { x, delta }, operands.moments, rule, band, scratch);
         }
@@ -233,9 +233,11 @@ impl Step<'_> {
     fn meet(&self, l: usize, back: bool, workspace: &mut [f32]) {
         let Parts { banks, statistics, .. } = self.plan.split(workspace);
         let context = self.context(&[]);
-        let x = context.inputs_of(l, self.x, banks.values.each_ref().map(|bank| &**bank));
+        let place = self.mlp.layout.place(l);
+        let x = context.inputs_of(&place, self.x, banks.values.each_ref().map(|bank| &**bank));
         if back {
-            let delta = context.delta_of(l, banks.output_delta, banks.deltas.each_ref().map(|bank| &**bank));
+            let delta =
+                context.delta_of(l, place.outputs, banks.output_delta, banks.deltas.each_ref().map(|bank| &**bank));
             context.batch_sums(l, self.params, x, delta, statistics);
         } else {
             context.batch_moments(l, x, statistics);

@@ -34,8 +34,9 @@ impl Context<'_> {
         self.mlp.layout.layers().len() - 1
     }
 
-    fn section(&self, l: usize) -> Section {
-        self.plan.section(&self.mlp.layout, l)
+    /// The section of hidden layer `l`, of `width` units, in its bank.
+    fn section(&self, l: usize, width: usize) -> Section {
+        self.plan.section(&self.mlp.layout, l, width)
     }
 
     /// The outputs' own bank.
@@ -56,7 +57,7 @@ impl Context<'_> {
     }
 
     /// What batch norm `place` takes for mean and variance: the batch's in training, else the running ones.
-    fn features<'f>(&'f self, place: &Place, epsilon: f32, params: &'f [f32]) -> Features<'f> {
+    fn features<'f>(&'f self, place: &Place<'_>, epsilon: f32, params: &'f [f32]) -> Features<'f> {
         let (mean, variance) = match self.mode {
             Mode::Training { .. } => {
                 self.statistics[self.statistics_range(place.index)][..2 * place.inputs].split_at(place.inputs)
@@ -66,17 +67,23 @@ impl Context<'_> {
         Features { mean, variance, epsilon }
     }
 
-    /// What feeds layer `l`.
-    pub(super) fn inputs_of<'r>(&self, l: usize, x: &'r [f32], values: [&'r [f32]; 2]) -> Rows<'r> {
-        match l {
-            0 => Rows::dense(x, self.mlp.layout.inputs()),
-            _ => self.section(l - 1).rows(values[(l - 1) % 2]),
+    /// What feeds a layer.
+    pub(super) fn inputs_of<'r>(&self, place: &Place<'_>, x: &'r [f32], values: [&'r [f32]; 2]) -> Rows<'r> {
+        match place.index {
+            0 => Rows::dense(x, place.inputs),
+            l => self.section(l - 1, place.inputs).rows(values[(l - 1) % 2]),
         }
     }
 
-    /// ∂loss/∂pre-activations of layer `l`.
-    pub(super) fn delta_of<'r>(&self, l: usize, output_delta: &'r [f32], deltas: [&'r [f32]; 2]) -> Rows<'r> {
-        if l == self.last() { self.outputs().rows(output_delta) } else { self.section(l).rows(deltas[l % 2]) }
+    /// ∂loss/∂pre-activations of layer `l`, which has `width` units.
+    pub(super) fn delta_of<'r>(
+        &self,
+        l: usize,
+        width: usize,
+        output_delta: &'r [f32],
+        deltas: [&'r [f32]; 2],
+    ) -> Rows<'r> {
+        if l == self.last() { self.outputs().rows(output_delta) } else { self.section(l, width).rows(deltas[l % 2]) }
     }
 
     /// Forward through some layers.
@@ -89,7 +96,10 @@ impl Context<'_> {
         scratch: &mut [f32],
     ) {
         let last = self.last();
-        for place in self.mlp.layout.places().skip(layers.start).take(layers.len()) {
+        for place in self.mlp.layout.places() {
+            if !layers.contains(&place.index) {
+                continue;
+            }
             if !self.mlp.layout.is_plain(&place) {
                 self.any_forward(&place, params, inputs, banks, scratch);
                 continue;
@@ -97,11 +107,12 @@ impl Context<'_> {
             let (weights, bias) = place.split(params);
             let l = place.index;
             let (from, to) = opposite(&mut banks.values, l);
-            let x = if l == 0 { Rows::dense(inputs.x, place.inputs) } else { self.section(l - 1).rows(from) };
+            let x =
+                if l == 0 { Rows::dense(inputs.x, place.inputs) } else { self.section(l - 1, place.inputs).rows(from) };
             let (y, activation) = if l == last {
                 (RowsMut::dense(banks.outputs, place.outputs), self.top)
             } else {
-                (self.section(l).rows_mut(to), place.layer.activation)
+                (self.section(l, place.outputs).rows_mut(to), place.layer.activation)
             };
             kernels::forward(self.mlp.engine, x, weights, bias, activation, y, scratch);
         }
@@ -110,7 +121,7 @@ impl Context<'_> {
     /// Forward through a layer of any kind, with all that may follow.
     fn any_forward(
         &self,
-        place: &Place,
+        place: &Place<'_>,
         params: &[f32],
         inputs: Inputs<'_>,
         banks: &mut Banks<'_>,
@@ -118,8 +129,8 @@ impl Context<'_> {
     ) {
         let (l, last) = (place.index, place.index == self.last());
         let (from, to) = opposite(&mut banks.values, l);
-        let x = if l == 0 { Rows::dense(inputs.x, place.inputs) } else { self.section(l - 1).rows(from) };
-        let section = if last { self.outputs() } else { self.section(l) };
+        let x = if l == 0 { Rows::dense(inputs.x, place.inputs) } else { self.section(l - 1, place.inputs).rows(from) };
+        let section = if last { self.outputs() } else { self.section(l, place.outputs) };
         let z = section.rows_mut(if last { &mut *banks.outputs } else { &mut *to });
         if let Kind::BatchNorm { epsilon, .. } = place.layer.kind {
             let affine = Affine::of(place.of(params), place.inputs);
@@ -132,7 +143,7 @@ impl Context<'_> {
             residual: None,
             activation: if last { self.top } else { place.layer.activation },
             kept: (place.layer.keeps() && !last).then(|| section.kept().offset),
-            dropout: self.mode.dropout(place),
+            dropout: self.mode.dropout(l, place.layer),
             first_row: inputs.first_row,
         };
         let source = self.mlp.layout.residual_source(l);
@@ -144,14 +155,16 @@ impl Context<'_> {
         if last {
             let residual = source.map(|source| match source {
                 Source::Inputs => Addend::Rows(of_inputs),
-                Source::Layer(k) => Addend::Rows(self.section(k).rows(if k % 2 == l % 2 { to } else { from })),
+                Source::Layer(k) => {
+                    Addend::Rows(self.section(k, place.outputs).rows(if k % 2 == l % 2 { to } else { from }))
+                }
             });
             return kernels::follow(isa, section.rows_mut(banks.outputs), Follow { residual, ..follow });
         }
         let residual = source.map(|source| match source {
             Source::Inputs => Addend::Rows(of_inputs),
-            Source::Layer(k) if k % 2 == l % 2 => Addend::Within(self.section(k).offset),
-            Source::Layer(k) => Addend::Rows(self.section(k).rows(from)),
+            Source::Layer(k) if k % 2 == l % 2 => Addend::Within(self.section(k, place.outputs).offset),
+            Source::Layer(k) => Addend::Rows(self.section(k, place.outputs).rows(from)),
         });
         kernels::follow(isa, section.rows_mut(to), Follow { residual, ..follow });
     }
@@ -167,17 +180,17 @@ impl Context<'_> {
     ) {
         let layout = &self.mlp.layout;
         for l in layers.rev() {
-            let (place, below) = (layout.place(l), layout.place(l - 1));
-            let section = self.section(l - 1);
+            let (place, below) = (layout.place(l), &layout.layers()[l - 1]);
+            let section = self.section(l - 1, place.inputs);
             let (from, to) = opposite(&mut banks.deltas, l - 1);
             let delta = if l == self.last() {
                 Rows::dense(banks.output_delta, place.outputs)
             } else {
-                self.section(l).rows(from)
+                self.section(l, place.outputs).rows(from)
             };
             let values = &*banks.values[(l - 1) % 2];
-            let slope_at = if below.layer.keeps() { section.kept() } else { section }.rows(values);
-            let (activation, dropout) = (below.layer.activation, self.mode.dropout(&below));
+            let slope_at = if below.keeps() { section.kept() } else { section }.rows(values);
+            let (activation, dropout) = (below.activation, self.mode.dropout(l - 1, below));
             let source = Source::Layer(l - 1);
             if matches!(place.layer.kind, Kind::Dense { .. }) && dropout.is_none() && !layout.is_source(source) {
                 let (weights, _) = place.split(params);
@@ -192,9 +205,9 @@ impl Context<'_> {
                 let addend = if m == self.last() {
                     Addend::Rows(self.outputs().rows(banks.output_delta))
                 } else if m % 2 == (l - 1) % 2 {
-                    Addend::Within(self.section(m).offset)
+                    Addend::Within(self.section(m, place.inputs).offset)
                 } else {
-                    Addend::Rows(self.section(m).rows(from))
+                    Addend::Rows(self.section(m, place.inputs).rows(from))
                 };
                 kernels::add(self.mlp.engine.isa, section.rows_mut(to), addend);
             }
@@ -217,11 +230,11 @@ impl Context<'_> {
         let layout = &self.mlp.layout;
         let (place, width) = (layout.place(0), layout.inputs());
         let deltas = [&*banks.deltas[0], &*banks.deltas[1]];
-        let delta = self.delta_of(0, banks.output_delta, deltas);
+        let delta = self.delta_of(0, place.outputs, banks.output_delta, deltas);
         let moments = self.moments(0).rows(banks.moments);
         self.any_delta(&place, params, delta, Rows::dense(x, width), moments, RowsMut::dense(to, width), scratch);
         for m in layout.residuals_from(Source::Inputs) {
-            let addend = Addend::Rows(self.delta_of(m, banks.output_delta, deltas));
+            let addend = Addend::Rows(self.delta_of(m, width, banks.output_delta, deltas));
             kernels::add(self.mlp.engine.isa, RowsMut::dense(to, width), addend);
         }
     }
@@ -230,7 +243,7 @@ impl Context<'_> {
     #[expect(clippy::too_many_arguments, reason = "a layer, what has gone through it, and where its delta goes")]
     fn any_delta(
         &self,
-        place: &Place,
+        place: &Place<'_>,
         params: &[f32],
         delta: Rows<'_>,
         x: Rows<'_>,
@@ -308,7 +321,7 @@ impl Context<'_> {
     /// Updates some rows of a layer's parameters.
     pub(super) fn update(
         &self,
-        place: &Place,
+        place: &Place<'_>,
         operands: Operands<'_>,
         moments: &[f32],
         rule: &Rule,
@@ -340,7 +353,7 @@ impl Context<'_> {
 /// A layer's pre-activations, where they follow from its inputs and its parameters alone: all but batch norm's.
 pub(super) fn pre_activations(
     engine: Engine,
-    place: &Place,
+    place: &Place<'_>,
     params: &[f32],
     x: Rows<'_>,
     z: RowsMut<'_>,

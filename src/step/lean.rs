@@ -39,12 +39,12 @@ impl Layout<'_> {
 }
 
 /// Floats of a layer's block in the workspace.
-const fn block_len(place: &Place) -> usize {
+const fn block_len(place: &Place<'_>) -> usize {
     kept_end(place) + moments_len(place)
 }
 
 /// Where a block's values, and what is kept beside them, end.
-const fn kept_end(place: &Place) -> usize {
+const fn kept_end(place: &Place<'_>) -> usize {
     place.outputs * if place.layer.keeps() { 2 } else { 1 }
 }
 
@@ -88,7 +88,7 @@ pub(super) fn forward<'w>(
 fn any_forward(
     mlp: &Mlp<'_>,
     mode: Mode,
-    place: &Place,
+    place: &Place<'_>,
     params: &[f32],
     x: &[f32],
     feed: &[f32],
@@ -107,7 +107,7 @@ fn any_forward(
         Source::Layer(k) => Addend::Rows(Rows::dense(&below[mlp.layout.lean_offset(k)..][..width], width)),
     });
     let kept = place.layer.keeps().then_some(width);
-    let follow = Follow { residual, activation, kept, dropout: mode.dropout(place), first_row: 0 };
+    let follow = Follow { residual, activation, kept, dropout: mode.dropout(place.index, place.layer), first_row: 0 };
     let stride = values.len();
     kernels::follow(mlp.engine.isa, RowsMut { data: values, stride, offset: 0, width }, follow);
 }
@@ -192,7 +192,7 @@ pub(super) fn backward(
 fn any_backward(
     mlp: &Mlp<'_>,
     mode: Mode,
-    place: &Place,
+    place: &Place<'_>,
     x: &[f32],
     target: &mut Update<'_>,
     workspace: &mut [f32],
@@ -212,9 +212,9 @@ fn any_backward(
             let (values, kept) = below[start - block_len(&place)..].split_at_mut(place.outputs);
             Below::Values(Values {
                 values,
-                kept: place.layer.keeps().then_some(&kept[..place.outputs]),
+                kept: place.layer.keeps().then(|| &kept[..place.outputs]),
                 activation: place.layer.activation,
-                dropout: mode.dropout(&place),
+                dropout: mode.dropout(place.index, place.layer),
                 residuals: residuals(Source::Layer(l - 1)),
             })
         }
@@ -243,7 +243,7 @@ fn any_backward(
 
 impl Update<'_> {
     /// The part of it that concerns one layer.
-    fn of_layer(&mut self, place: &Place) -> Gradient<'_> {
+    fn of_layer(&mut self, place: &Place<'_>) -> Gradient<'_> {
         let range = place.offset..place.offset + place.params();
         match self {
             Self::Apply { rule, params, state } => {

@@ -51,8 +51,10 @@ impl Plan {
         let (last, mut place) = (layout.layers().len() - 1, layout.first());
         loop {
             widest = if place.outputs > widest { place.outputs } else { widest };
-            moments += moments_len(&place);
-            statistics += statistics_len(&place);
+            if !layout.is_plain(&place) {
+                moments += moments_len(&place);
+                statistics += statistics_len(&place);
+            }
             if place.index == last {
                 break;
             }
@@ -61,7 +63,7 @@ impl Plan {
         }
         let strides = [odd_lines(strides[0]), odd_lines(strides[1])];
         // A packed panel, a column of deltas, or a band of the gradient.
-        let panel = PANEL * if widest < BLOCK { widest } else { BLOCK };
+        let panel = PANEL * if widest < BLOCK { widest } else { BLOCK } + layout.widest_without_bias();
         let scratch = if batch > panel { batch } else { panel };
         let gradient = backend.scratch_len(widest);
         let scratch = if gradient > scratch { gradient } else { scratch };
@@ -108,9 +110,9 @@ impl Plan {
             outputs: cut(outputs),
             output_delta: cut(outputs),
             terms: cut(outputs),
-            moments: cut(self.moments * self.batch),
+            moments: if self.moments > 0 { cut(self.moments * self.batch) } else { &mut [] },
         };
-        Parts { banks, statistics: cut(self.statistics), scratch: rest }
+        Parts { banks, statistics: if self.statistics > 0 { cut(self.statistics) } else { &mut [] }, scratch: rest }
     }
 
     /// The outputs that a pass has left in the workspace.
@@ -165,27 +167,30 @@ impl Section {
 }
 
 impl Plan {
-    /// The section of hidden layer `l` in its bank.
-    pub(super) fn section(&self, layout: &Layout<'_>, l: usize) -> Section {
-        let mut place = layout.first();
+    /// The section of hidden layer `l`, of `width` units, in its bank.
+    pub(super) fn section(&self, layout: &Layout<'_>, l: usize, width: usize) -> Section {
         let mut offset = 0;
-        while place.index < l {
-            if place.index % 2 == l % 2 {
-                offset += section_len(&place);
+        // The first of each bank begins with it.
+        if l > 1 {
+            let mut place = layout.first();
+            while place.index + 1 < l {
+                if place.index % 2 == l % 2 {
+                    offset += section_len(&place);
+                }
+                place = layout.next(&place);
             }
-            place = layout.next(&place);
         }
-        Section { stride: self.strides[l % 2], offset, width: place.outputs }
+        Section { stride: self.strides[l % 2], offset, width }
     }
 }
 
 /// Floats of a hidden layer's section: its values, and what its slope is taken at if it isn't these.
-const fn section_len(place: &Place) -> usize {
+const fn section_len(place: &Place<'_>) -> usize {
     place.outputs.next_multiple_of(LINE) * if place.layer.keeps() { 2 } else { 1 }
 }
 
 /// Mean and inv of a sample's features.
-pub(super) const fn moments_len(place: &Place) -> usize {
+pub(super) const fn moments_len(place: &Place<'_>) -> usize {
     match place.layer.kind {
         Kind::LayerNorm { .. } | Kind::RmsNorm { .. } => 2,
         _ => 0,
@@ -193,7 +198,7 @@ pub(super) const fn moments_len(place: &Place) -> usize {
 }
 
 /// Mean and variance over the batch, and the sums that δ goes back through.
-pub(super) const fn statistics_len(place: &Place) -> usize {
+pub(super) const fn statistics_len(place: &Place<'_>) -> usize {
     match place.layer.kind {
         Kind::BatchNorm { .. } => 4 * place.inputs,
         _ => 0,

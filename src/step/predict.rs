@@ -30,7 +30,7 @@ const fn predict_share(layout: &Layout<'_>, batch: usize) -> Option<usize> {
     let rows = if batch < PREDICT_ROWS { batch } else { PREDICT_ROWS };
     let [even, odd] = strides(layout);
     let Some(banks) = (even + odd).checked_mul(rows) else { return None };
-    banks.checked_add(PANEL * if widest < BLOCK { widest } else { BLOCK })
+    banks.checked_add(PANEL * if widest < BLOCK { widest } else { BLOCK } + layout.widest_without_bias())
 }
 
 /// Floats from one sample to the next in the two banks.
@@ -130,7 +130,7 @@ fn predict_block(mlp: &Mlp<'_>, params: &[f32], x: &[f32], y: &mut [f32], worksp
 /// A layer of any kind, with all that may follow.
 fn any_block(
     mlp: &Mlp<'_>,
-    place: &Place,
+    place: &Place<'_>,
     params: &[f32],
     x: &[f32],
     y: &mut [f32],

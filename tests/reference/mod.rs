@@ -3,13 +3,18 @@
 //!
 //! Its numbers carry the error that the same computation has in f32: see [`Number`].
 
+pub(crate) mod compare;
+pub(crate) mod dropout;
+mod layer;
 mod number;
 mod optimizer;
 
+pub(crate) use layer::{Kind, Spec};
 pub(crate) use number::Number;
 pub(crate) use optimizer::{Rule, State};
 
-use microprop::{Activation, Layer, Loss, Targets};
+use layer::Layer;
+use microprop::{Activation, Loss, Targets};
 
 /// Rows of numbers.
 pub(crate) type Matrix = Vec<Vec<Number>>;
@@ -37,59 +42,74 @@ pub(crate) enum Fault {
     LastSample,
     /// The delta goes down through W where it should through Wᵀ.
     TransposedWeights,
-}
-
-/// A dense layer: y = activation(x·W + b).
-struct Dense {
-    /// `[in][out]`.
-    weights: Matrix,
-    bias: Vec<Number>,
-    activation: Activation,
+    /// Dropout's mask is left out on the way back.
+    DropoutOnlyForward,
+    /// A residual connection is left out on the way back.
+    ResidualOnlyForward,
+    /// The mean of a norm counts as a constant.
+    NormMeanConstant,
+    /// The variance of a norm counts as a constant.
+    NormVarianceConstant,
+    /// The gradient of a norm's scale takes x for x̂.
+    NormScale,
+    /// The delta below a norm leaves out its scale.
+    NormUnscaled,
+    /// The gradient of a category is that of its last sample alone.
+    LastCategory,
+    /// The delta at the inputs leaves out the scale of their normalisation.
+    Standardized,
 }
 
 /// A network.
 pub(crate) struct Network {
-    layers: Vec<Dense>,
+    layers: Vec<Layer>,
     fault: Option<Fault>,
+    /// Of each layer, which values of which sample dropout keeps; none is dropped if there is no mask.
+    masks: Vec<Option<Vec<Vec<bool>>>>,
+    /// Whether batch norms take the statistics of the batch.
+    training: bool,
 }
 
-/// What a forward pass has computed: pre-activations z and values y of each
+/// What a forward pass has computed: pre-activations z, activations a and values y of each
 /// layer, `[layer][sample][unit]`. `y[0]` are the inputs, so layer l leads from `y[l]` to `y[l + 1]`.
 pub(crate) struct Forward {
     z: Vec<Matrix>,
+    a: Vec<Matrix>,
     y: Vec<Matrix>,
 }
 
 /// What a backward pass has computed.
 pub(crate) struct Backward {
-    /// ∂loss/∂weights `[in][out]` and ∂loss/∂bias `[out]` of each layer.
-    pub(crate) layers: Vec<(Matrix, Vec<Number>)>,
+    /// ∂loss/∂parameters of each layer, row by row.
+    pub(crate) layers: Vec<Matrix>,
     /// ∂loss/∂inputs, `[sample][input]`.
     pub(crate) inputs: Matrix,
 }
 
 impl Network {
-    /// A network with these parameters: of each layer the weights `[in × out]`, then the bias.
-    pub(crate) fn new(inputs: usize, layers: &[Layer], params: &[Number]) -> Self {
+    /// A network with these parameters: those of each layer, row after row, then the statistics of each.
+    pub(crate) fn new(inputs: usize, specs: &[Spec], params: &[Number]) -> Self {
         let mut params = params.iter().copied();
-        let mut width = inputs;
-        let mut dense = Vec::new();
-        for layer in layers {
-            let mut weights = Vec::new();
-            for _ in 0..width {
-                weights.push(params.by_ref().take(layer.units().unwrap()).collect());
-            }
-            let bias = params.by_ref().take(layer.units().unwrap()).collect();
-            dense.push(Dense { weights, bias, activation: layer.activation() });
-            width = layer.units().unwrap();
+        let mut layers: Vec<Layer> = Vec::new();
+        for &spec in specs {
+            let inputs = layers.last().map_or(inputs, Layer::outputs);
+            layers.push(Layer::new(spec, inputs, &mut params));
+        }
+        for layer in &mut layers {
+            layer.take_statistics(&mut params);
         }
         assert_eq!(params.next().map(|p| p.value), None, "parameters are left over");
-        Self { layers: dense, fault: None }
+        Self { masks: vec![None; layers.len()], layers, fault: None, training: false }
     }
 
     /// The same with a wrong derivative.
     pub(crate) fn with_fault(self, fault: Fault) -> Self {
         Self { fault: Some(fault), ..self }
+    }
+
+    /// The same in training, with these masks of dropout.
+    pub(crate) fn in_training(self, masks: Vec<Option<Vec<Vec<bool>>>>) -> Self {
+        Self { masks, training: true, ..self }
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -98,31 +118,63 @@ impl Network {
 
     /// Layer after layer.
     pub(crate) fn forward(&self, x: Matrix) -> Forward {
-        let mut pass = Forward { z: Vec::new(), y: vec![x] };
+        let mut pass = Forward { z: Vec::new(), a: Vec::new(), y: vec![x] };
         for (l, layer) in self.layers.iter().enumerate() {
-            let z = Self::pre_activations(layer, &pass.y[l]);
-            pass.y.push(z.iter().map(|z| self.values(layer.activation, z)).collect());
+            let mut z = layer.pre_activations(&pass.y[l], self.training);
+            if layer.spec.residual > 0 {
+                z = sums(&z, &pass.y[l + 1 - layer.spec.residual]);
+            }
+            let a: Matrix = z.iter().map(|z| self.values(layer.spec.activation, z)).collect();
+            pass.y.push(self.dropped(l, &a));
+            pass.a.push(a);
             pass.z.push(z);
         }
         pass
     }
 
+    /// What dropout makes of the values of layer `l`, or of their derivatives.
+    fn dropped(&self, l: usize, values: &Matrix) -> Matrix {
+        let Some(mask) = &self.masks[l] else { return values.clone() };
+        let scale = Number::from(1.0) / Number::from(1.0 - self.layers[l].spec.dropout);
+        let rows = values.iter().zip(mask);
+        rows.map(|(values, mask)| {
+            let kept = |(&value, &keep): (&Number, &bool)| if keep { value * scale } else { Number::from(0.0) };
+            values.iter().zip(mask).map(kept).collect()
+        })
+        .collect()
+    }
+
     /// From ∂loss/∂z of the last layer down to the inputs.
     pub(crate) fn backward(&self, pass: &Forward, delta: Matrix) -> Backward {
-        let mut delta = delta;
+        // What has come down to the values y[l] so far.
+        let mut down: Vec<Option<Matrix>> = vec![None; self.layers.len() + 1];
+        let add = |to: &mut Option<Matrix>, d: &Matrix| *to = Some(to.as_ref().map_or(d.clone(), |to| sums(to, d)));
         let mut layers = Vec::new();
         for (l, layer) in self.layers.iter().enumerate().rev() {
-            layers.insert(0, self.gradient(&pass.y[l], &delta));
-            let below = self.delta_below(layer, &delta);
-            delta = if l == 0 { below } else { self.slopes(l - 1, pass, below) };
+            let delta = match &down[l + 1] {
+                None => delta.clone(),
+                Some(d) if self.has(Fault::DropoutOnlyForward) => self.slopes(l, pass, d.clone()),
+                Some(d) => self.slopes(l, pass, self.dropped(l, d)),
+            };
+            let faulty = self.fault;
+            layers.insert(0, layer.gradient(&pass.y[l], &delta, self.training, faulty));
+            add(&mut down[l], &layer.delta_below(&pass.y[l], &delta, self.training, faulty));
+            if layer.spec.residual > 0 && !self.has(Fault::ResidualOnlyForward) {
+                add(&mut down[l + 1 - layer.spec.residual], &delta);
+            }
         }
-        Backward { layers, inputs: delta }
+        Backward { layers, inputs: down.swap_remove(0).unwrap() }
     }
 
     /// ∂loss/∂z of layer `l` from ∂loss/∂y.
     pub(crate) fn slopes(&self, l: usize, pass: &Forward, delta: Matrix) -> Matrix {
-        let rows = delta.iter().zip(&pass.z[l]).zip(&pass.y[l + 1]);
-        rows.map(|((d, z), y)| self.slope(self.layers[l].activation, d, z, y)).collect()
+        let rows = delta.iter().zip(&pass.z[l]).zip(&pass.a[l]);
+        rows.map(|((d, z), y)| self.slope(self.layers[l].spec.activation, d, z, y)).collect()
+    }
+
+    /// The running statistics after a step in training with this pass.
+    pub(crate) fn moved_statistics(&self, pass: &Forward) -> Vec<Number> {
+        self.layers.iter().zip(&pass.y).flat_map(|(layer, x)| layer.moved_statistics(x).concat()).collect()
     }
 
     /// The index of the last layer.
@@ -203,59 +255,6 @@ impl Network {
         delta
     }
 
-    /// z = x·W + b.
-    fn pre_activations(layer: &Dense, x: &Matrix) -> Matrix {
-        let mut z = Vec::new();
-        for x in x {
-            let mut row = Vec::new();
-            for j in 0..layer.bias.len() {
-                let mut sum = Number::from(0.0);
-                for (&x, weights) in x.iter().zip(&layer.weights) {
-                    sum += x * weights[j];
-                }
-                row.push(sum + layer.bias[j]);
-            }
-            z.push(row);
-        }
-        z
-    }
-
-    /// ∂loss/∂W = xᵀ·delta, and ∂loss/∂b, the sum of the deltas.
-    fn gradient(&self, x: &Matrix, delta: &Matrix) -> (Matrix, Vec<Number>) {
-        let samples = if self.has(Fault::LastSample) { x.len() - 1 } else { x.len() };
-        let mut weights = vec![vec![Number::from(0.0); delta[0].len()]; x[0].len()];
-        let mut bias = vec![Number::from(0.0); delta[0].len()];
-        for s in 0..samples {
-            for j in 0..bias.len() {
-                for i in 0..weights.len() {
-                    weights[i][j] += x[s][i] * delta[s][j];
-                }
-                if !self.has(Fault::NoBias) {
-                    bias[j] += delta[s][j];
-                }
-            }
-        }
-        (weights, bias)
-    }
-
-    /// ∂loss/∂x = delta·Wᵀ.
-    fn delta_below(&self, layer: &Dense, delta: &Matrix) -> Matrix {
-        let mut below = Vec::new();
-        for delta in delta {
-            let mut row = Vec::new();
-            for i in 0..layer.weights.len() {
-                let mut sum = Number::from(0.0);
-                for j in 0..delta.len() {
-                    let transposed = self.has(Fault::TransposedWeights) && layer.weights.len() == delta.len();
-                    sum += delta[j] * if transposed { layer.weights[j][i] } else { layer.weights[i][j] };
-                }
-                row.push(sum);
-            }
-            below.push(row);
-        }
-        below
-    }
-
     /// The loss of a forward pass, and its derivative ∂loss/∂z of the last layer.
     pub(crate) fn loss(&self, pass: &Forward, loss: Loss, targets: Targets<'_>) -> (Number, Matrix) {
         let (z, y) = (&pass.z[self.last()], pass.outputs());
@@ -320,7 +319,7 @@ impl Forward {
     pub(crate) fn nearest_kink(&self, network: &Network) -> f64 {
         let mut nearest = f64::INFINITY;
         for (layer, z) in network.layers.iter().zip(&self.z) {
-            if matches!(layer.activation, Activation::Relu | Activation::LeakyRelu { .. }) {
+            if matches!(layer.spec.activation, Activation::Relu | Activation::LeakyRelu { .. }) {
                 for z in z.concat() {
                     nearest = nearest.min(z.value.abs() / z.deviation());
                 }
@@ -338,8 +337,13 @@ impl Forward {
 impl Backward {
     /// The gradient in the order of the parameters.
     pub(crate) fn gradient(&self) -> Vec<Number> {
-        self.layers.iter().flat_map(|(weights, bias)| [weights.concat(), bias.clone()].concat()).collect()
+        self.layers.concat().concat()
     }
+}
+
+/// a + b, element by element.
+fn sums(a: &Matrix, b: &Matrix) -> Matrix {
+    a.iter().zip(b).map(|(a, b)| a.iter().zip(b).map(|(&a, &b)| a + b).collect()).collect()
 }
 
 /// `numbers` as rows of `width`.
