@@ -101,6 +101,11 @@ pub enum LayoutError {
         /// The column asked for.
         column: usize,
     },
+    /// Layer `layer` has an alpha of ELU that is negative, infinite or NaN.
+    EluAlpha {
+        /// Index of the layer.
+        layer: usize,
+    },
     /// The number of parameters, or the length of a buffer, overflows `usize`.
     TooLarge,
 }
@@ -308,6 +313,7 @@ impl LayoutError {
             Self::EmbeddedColumn { .. } => {
                 "an embedding takes a column of the network's inputs, not of another embedding"
             }
+            Self::EluAlpha { .. } => "an ELU's alpha is finite and not negative",
             Self::TooLarge => "the number of parameters or a buffer's length overflows usize",
         }
     }
@@ -329,6 +335,7 @@ impl fmt::Display for LayoutError {
             Self::NoUnits { layer }
             | Self::HiddenSoftmax { layer }
             | Self::LeakySlope { layer }
+            | Self::EluAlpha { layer }
             | Self::DropoutRate { layer }
             | Self::LastDropout { layer }
             | Self::Epsilon { layer }

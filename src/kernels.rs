@@ -23,7 +23,10 @@ mod transposed;
 pub use dense_delta::dense_delta;
 pub use dense_forward::{dense_forward, forward_scratch_len};
 pub use dense_update::dense_update;
-pub use map::{exp, ln, sigmoid, softplus_of_negative, tanh};
+pub use map::{
+    exp, expm1, gelu, gelu_tanh, hard_sigmoid, hard_swish, ln, mish, sigmoid, silu, softplus, softplus_of_negative,
+    softsign, tanh,
+};
 pub use reduce::{dot, sum};
 
 pub(crate) use dense_delta::delta;

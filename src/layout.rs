@@ -373,6 +373,9 @@ const fn check(inputs: usize, layers: &[Layer], index: usize, width: usize) -> R
         Activation::LeakyRelu { slope } if !(slope >= 0.0 && slope <= 1.0) => {
             return Err(LayoutError::LeakySlope { layer: index });
         }
+        Activation::Elu { alpha } if !(alpha >= 0.0 && alpha <= f32::MAX) => {
+            return Err(LayoutError::EluAlpha { layer: index });
+        }
         _ => {}
     }
     if !(layer.dropout >= 0.0 && layer.dropout < 1.0) {

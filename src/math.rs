@@ -16,19 +16,40 @@
 #![forbid(unsafe_code)]
 
 mod exp;
+mod expm1;
+mod gelu;
+mod gelu_tanh;
+mod hard;
 mod ln;
+mod mish;
 mod sigmoid;
+mod silu;
 mod softplus;
+mod softsign;
 mod tanh;
 
 pub(crate) use exp::exp;
+pub(crate) use expm1::expm1;
+pub(crate) use gelu::{gelu, gelu_slope};
+pub(crate) use gelu_tanh::{gelu_tanh, gelu_tanh_slope};
+pub(crate) use hard::{hard_sigmoid, hard_swish, hard_swish_slope};
 pub(crate) use ln::ln;
+pub(crate) use mish::{mish, mish_slope};
 pub(crate) use sigmoid::sigmoid;
-pub(crate) use softplus::softplus_of_negative;
+pub(crate) use silu::{silu, silu_slope};
+pub(crate) use softplus::{softplus, softplus_of_negative};
+pub(crate) use softsign::softsign;
 pub(crate) use tanh::tanh;
 
 pub use exp::MAX_EXP_ERROR_ULPS;
+pub use expm1::MAX_EXPM1_ERROR_ULPS;
+pub use gelu::MAX_GELU_ERROR_ULPS;
+pub use gelu_tanh::MAX_GELU_TANH_ERROR_ULPS;
+pub use hard::{MAX_HARD_SIGMOID_ERROR_ULPS, MAX_HARD_SWISH_ERROR_ULPS};
 pub use ln::MAX_LN_ERROR_ULPS;
+pub use mish::MAX_MISH_ERROR_ULPS;
 pub use sigmoid::MAX_SIGMOID_ERROR_ULPS;
+pub use silu::MAX_SILU_ERROR_ULPS;
 pub use softplus::MAX_SOFTPLUS_ERROR_ULPS;
+pub use softsign::MAX_SOFTSIGN_ERROR_ULPS;
 pub use tanh::MAX_TANH_ERROR_ULPS;

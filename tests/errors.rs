@@ -650,6 +650,13 @@ fn layouts_are_checked() {
         let layers = [ok, ok, Layer::dense(3, LeakyRelu { slope })];
         assert_eq!(Layout::new(1, &layers), Err(LayoutError::LeakySlope { layer: 2 }));
     }
+    for alpha in [f32::NAN, f32::INFINITY, -1e-45] {
+        let layers = [ok, Layer::dense(3, Elu { alpha })];
+        assert_eq!(Layout::new(1, &layers), Err(LayoutError::EluAlpha { layer: 1 }));
+    }
+    for alpha in [0.0, -0.0, 1.0, f32::MAX] {
+        assert!(Layout::new(1, &[Layer::dense(3, Elu { alpha })]).is_ok());
+    }
     // A product, a sum, and one more for the bias.
     let half = 1 << (usize::BITS / 2);
     assert_eq!(Layout::new(half, &[Layer::dense(half, Relu)]), Err(LayoutError::TooLarge));
@@ -748,6 +755,7 @@ fn messages_read_well() {
         (&LayoutError::NoUnits { layer: 2 }, "layer 2: a layer has at least one unit"),
         (&LayoutError::HiddenSoftmax { layer: 1 }, "layer 1: softmax is for the last layer only"),
         (&LayoutError::LeakySlope { layer: 0 }, "layer 0: a leaky slope lies in 0 to 1"),
+        (&LayoutError::EluAlpha { layer: 3 }, "layer 3: an ELU's alpha is finite and not negative"),
         (&LayoutError::TooLarge, "the number of parameters or a buffer's length overflows usize"),
         (
             &TrainerError::LossOnActivation { loss: Loss::BinaryCrossEntropy, activation: Tanh },

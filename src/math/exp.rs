@@ -28,27 +28,54 @@ const ROUND: f32 = 12_582_912.0;
 /// What brings a small power of two into the range of normal numbers, taken back.
 const TWO_POW_MINUS_25: f32 = f32::from_bits((127 - 25) << 23);
 
-/// `e^x = 2^k · (1 + p)` with |p| < 0.42, for |x| ≤ 105: returns p and the bits of 2^(k + shift).
+/// `e^x = 2^k · (1 + p)` with |p| < 0.42, for |x| ≤ 114: returns p and the bits of 2^(k + shift).
 ///
 /// k is an integer near x / ln 2. The bits are `(k + shift + 127) << 23`, wrapping: those of
 /// a power of two where its exponent is that of a normal number.
 #[inline(always)]
 pub(super) fn reduce<S: Simd>(s: S, x: S::Vector, shift: i16) -> (S::Vector, S::Ints) {
-    let round = s.splat(ROUND + f32::from(shift + 127));
-    let shifted = s.mul_add(x, s.splat(LOG2_E), round);
-    let k = s.sub(shifted, round);
+    let (k, power) = nearest_power(s, x, shift);
     // The subtraction of the high part is exact.
     let r = s.mul_add(k, s.splat(-LN_2_HIGH), x);
     let r = s.mul_add(k, s.splat(-LN_2_LOW), r);
-    let power = s.shl23(s.to_bits(shifted));
+    (expm1_of_reduced(s, r), power)
+}
 
+/// As [`reduce`], for x = high + low, which may have more bits than one number holds. `high` has at
+/// most 24 of them, |low| ≤ 0.2.
+#[inline(always)]
+pub(super) fn reduce_sum<S: Simd>(s: S, high: S::Vector, low: S::Vector, shift: i16) -> (S::Vector, S::Ints) {
+    let (k, power) = nearest_power(s, s.add(high, low), shift);
+    let low = s.mul_add(k, s.splat(-LN_2_LOW), low);
+    let r = s.add(s.mul_add(k, s.splat(-LN_2_HIGH), high), low);
+    (expm1_of_reduced(s, r), power)
+}
+
+/// An integer k near x / ln 2, and the bits of 2^(k + shift).
+#[inline(always)]
+fn nearest_power<S: Simd>(s: S, x: S::Vector, shift: i16) -> (S::Vector, S::Ints) {
+    let round = s.splat(ROUND + f32::from(shift + 127));
+    let shifted = s.mul_add(x, s.splat(LOG2_E), round);
+    (s.sub(shifted, round), s.shl23(s.to_bits(shifted)))
+}
+
+/// `e^r − 1` for |r| ≤ 0.3475.
+#[inline(always)]
+fn expm1_of_reduced<S: Simd>(s: S, r: S::Vector) -> S::Vector {
     // Estrin's scheme.
     let r2 = s.mul(r, r);
     let q01 = s.mul_add(s.splat(C[1]), r, s.splat(C[0]));
     let q23 = s.mul_add(s.splat(C[3]), r, s.splat(C[2]));
     let q24 = s.mul_add(s.splat(C[4]), r2, q23);
     let q = s.mul_add(q24, r2, q01);
-    (s.mul_add(q, r2, r), power)
+    s.mul_add(q, r2, r)
+}
+
+/// The upper 12 bits of `x`'s significand. Two such numbers have an exact product; so the
+/// roundings of others can be told apart without a fused multiply-add.
+#[inline(always)]
+pub(super) fn upper_half<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+    s.from_bits(s.and_int(s.to_bits(x), s.splat_int(!0xfff)))
 }
 
 /// `e^x`.

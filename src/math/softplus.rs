@@ -23,3 +23,9 @@ pub(crate) fn softplus_of_negative<S: Simd>(s: S, x: S::Vector) -> S::Vector {
     let f = s.select(halved, s.mul_add(e, s.splat(0.5), s.splat(-0.5)), e);
     ln_of_reduced(s, k, f)
 }
+
+/// `ln(1 + e^x)`.
+#[inline(always)]
+pub(crate) fn softplus<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+    s.add(s.max(s.splat(0.0), x), softplus_of_negative(s, x))
+}
