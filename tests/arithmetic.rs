@@ -174,16 +174,29 @@ impl Run {
     }
 }
 
-fn layer(units: usize, activation: Act, init: Init) -> Layer {
-    let activation = match activation {
+fn activation(act: Act) -> Activation {
+    match act {
         Act::Linear => Activation::Linear,
         Act::Relu => Activation::Relu,
         Act::LeakyRelu(slope) => Activation::LeakyRelu { slope },
+        Act::Elu(alpha) => Activation::Elu { alpha },
+        Act::Selu => Activation::Selu,
+        Act::Gelu => Activation::Gelu,
+        Act::GeluTanh => Activation::GeluTanh,
+        Act::Silu => Activation::Silu,
+        Act::Mish => Activation::Mish,
+        Act::Softplus => Activation::Softplus,
+        Act::Softsign => Activation::Softsign,
         Act::Sigmoid => Activation::Sigmoid,
+        Act::HardSigmoid => Activation::HardSigmoid,
+        Act::HardSwish => Activation::HardSwish,
         Act::Tanh => Activation::Tanh,
         Act::Softmax => Activation::Softmax,
-    };
-    Layer::dense(units, activation).with_init(match init {
+    }
+}
+
+fn layer(units: usize, act: Act, init: Init) -> Layer {
+    Layer::dense(units, activation(act)).with_init(match init {
         Init::GlorotUniform => Initializer::GlorotUniform,
         Init::GlorotNormal => Initializer::GlorotNormal,
         Init::HeUniform => Initializer::HeUniform,
@@ -408,16 +421,23 @@ fn the_lean_schedule_skips_rows_of_zero_inputs() {
 #[test]
 fn elementary_functions_have_the_naive_programs_bits() {
     type Function = (&'static str, fn(Isa, &mut [f32]), fn(NaiveArithmetic, f32) -> f32);
-    let functions: [Function; 5] = [
+    let functions: [Function; 14] = [
         ("exp", kernels::exp, NaiveArithmetic::exp),
         ("ln", kernels::ln, NaiveArithmetic::ln),
         ("sigmoid", kernels::sigmoid, NaiveArithmetic::sigmoid),
         ("tanh", kernels::tanh, NaiveArithmetic::tanh),
         ("softplus_of_negative", kernels::softplus_of_negative, NaiveArithmetic::softplus_of_negative),
+        ("expm1", kernels::expm1, NaiveArithmetic::expm1),
+        ("softplus", kernels::softplus, NaiveArithmetic::softplus),
+        ("silu", kernels::silu, NaiveArithmetic::silu),
+        ("gelu", kernels::gelu, NaiveArithmetic::gelu),
+        ("gelu_tanh", kernels::gelu_tanh, NaiveArithmetic::gelu_tanh),
+        ("mish", kernels::mish, NaiveArithmetic::mish),
+        ("softsign", kernels::softsign, NaiveArithmetic::softsign),
+        ("hard_sigmoid", kernels::hard_sigmoid, NaiveArithmetic::hard_sigmoid),
+        ("hard_swish", kernels::hard_swish, NaiveArithmetic::hard_swish),
     ];
-    // A prime number of bits apart, and what is special.
-    let special = [0.0, -0.0, 1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 88.8, -103.9, f32::MIN_POSITIVE];
-    let x: Vec<f32> = (0..=u32::MAX).step_by(40_009).map(f32::from_bits).chain(special).collect();
+    let x = sample(40_009);
     for (name, function, naive) in functions {
         for arithmetic in BOTH {
             let expected: Vec<f32> = x.iter().map(|&x| naive(arithmetic, x)).collect();
@@ -427,6 +447,42 @@ fn elementary_functions_have_the_naive_programs_bits() {
                 let differ = |i: &usize| naive::hash(&[y[*i]]) != naive::hash(&[expected[*i]]);
                 if let Some(i) = (0..x.len()).find(differ) {
                     panic!("{name}({:e}) on {isa} is {:e}, the naive program's {:e}", x[i], y[i], expected[i]);
+                }
+            }
+        }
+    }
+}
+
+/// Numbers of all sizes, a prime number of bits apart, and what is special.
+fn sample(step: usize) -> Vec<f32> {
+    let special = [0.0, -0.0, 1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 88.8, -103.9, f32::MIN_POSITIVE];
+    (0..=u32::MAX).step_by(step).map(f32::from_bits).chain(special).collect()
+}
+
+/// Rule 3.3 through a layer of one weight, 1, and no bias: values of z, and slopes times 0.7 at the
+/// values or, where the slope is taken there, at z.
+#[test]
+fn activations_have_the_naive_programs_bits() {
+    let z = sample(100_003);
+    let elementwise = [Act::Linear, Act::Relu, Act::LeakyRelu(0.1), Act::Elu(1.0), Act::Elu(0.3), Act::Selu];
+    let smooth = [Act::Softplus, Act::Softsign, Act::Sigmoid, Act::HardSigmoid, Act::Tanh];
+    let at_z = [Act::Gelu, Act::GeluTanh, Act::Silu, Act::Mish, Act::HardSwish];
+    for act in elementwise.into_iter().chain(smooth).chain(at_z) {
+        for arithmetic in BOTH {
+            let network = RUNS[0].network(arithmetic, false);
+            let values: Vec<f32> = z.iter().map(|&z| network.activate(act, z + 0.0)).collect();
+            let slopes = z.iter().zip(&values).map(|(&z, &y)| network.slope(act, 0.7, y, z));
+            let slopes: Vec<f32> = slopes.collect();
+            for isa in isas(arithmetic) {
+                let (mut y, mut d) = (vec![f32::NAN; z.len()], vec![f32::NAN; z.len()]);
+                let mut scratch = [0.0; kernels::forward_scratch_len(1)];
+                kernels::dense_forward(isa, &z, &[1.0], &[0.0], activation(act), &mut y, &mut scratch).unwrap();
+                let (delta, at) = (vec![0.7; z.len()], if at_z.contains(&act) { &z } else { &y });
+                kernels::dense_delta(isa, &delta, 1, &[1.0], at, activation(act), &mut d, &mut scratch).unwrap();
+                for i in 0..z.len() {
+                    let same = |a: f32, b: f32| naive::hash(&[a]) == naive::hash(&[b]);
+                    assert!(same(y[i], values[i]), "{act:?} of {:e} on {isa}: {:e}, {:e}", z[i], y[i], values[i]);
+                    assert!(same(d[i], slopes[i]), "{act:?}' at {:e} on {isa}: {:e}, {:e}", z[i], d[i], slopes[i]);
                 }
             }
         }

@@ -11,10 +11,10 @@ pub const MAX_GELU_ERROR_ULPS: u32 = 2;
 /// singles; the relative error is at most 2.9e-8 = 2^−25.
 const NEAR: [f32; 5] = [
     f32::from_bits(0x3ecc_422a), // 0x1.988454p-2
-    f32::from_bits(0xbd88_2c5a), // -0x1.1058b4p-4
-    f32::from_bits(0x3c23_7d8e), // 0x1.46fb1cp-7
-    f32::from_bits(0xba9e_4b30), // -0x1.3c966p-10
-    f32::from_bits(0x3912_3c86), // 0x1.24790cp-13
+    f32::from_bits(0xbd88_2c4d), // -0x1.10589ap-4
+    f32::from_bits(0x3c23_753d), // 0x1.46ea7ap-7
+    f32::from_bits(0xba9c_cf2e), // -0x1.399e5cp-10
+    f32::from_bits(0x38fc_1a49), // 0x1.f83492p-14
 ];
 
 /// a · Φ(−a) · e^(a²/2) = C₀ + C₁·v + … + C₁₀·v¹⁰ with v = (a − 1.5625) / (a + 1.5625), on
@@ -36,7 +36,7 @@ const FAR: [f32; 11] = [
 const CENTRE: f32 = 1.5625;
 
 /// Up to here Φ from its odd part, beyond it from its tail.
-const SPLIT: f32 = 0.5625;
+const SPLIT: f32 = 0.625;
 /// From here on Φ(−a) is nothing beside what it is added to, and a · Φ(−a) rounds to 0.
 const END: f32 = 14.5;
 /// 1 / √(2π), the density at 0.

@@ -17,9 +17,10 @@ const TWO_POW_MINUS_40: f32 = f32::from_bits((127 - 40) << 23);
 #[inline(always)]
 pub(crate) fn mish<S: Simd>(s: S, x: S::Vector) -> S::Vector {
     let below = s.gt(s.splat(0.0), x);
-    // At −110 the result rounds to −0. NaN passes.
-    let inside = s.max(s.splat(-110.0), x);
-    let (p, power) = reduce(s, s.neg(s.min(s.splat(110.0), s.abs(x))), 40);
+    // At −110 the result rounds to −0, and ∞ · 0 must not be met above. NaN passes.
+    let not_below = s.max(s.splat(-110.0), x);
+    let inside = s.min(s.splat(110.0), not_below);
+    let (p, power) = reduce(s, s.neg(s.abs(inside)), 40);
     let power = s.from_bits(power);
     let a = s.mul(s.mul_add(p, power, power), s.splat(TWO_POW_MINUS_40));
     let (half, one, two) = (s.splat(0.5), s.splat(1.0), s.splat(2.0));
@@ -28,9 +29,12 @@ pub(crate) fn mish<S: Simd>(s: S, x: S::Vector) -> S::Vector {
     let denominator = s.add(two, s.select(below, a, s.add(a, a)));
     let denominator = s.mul_add(a, denominator, s.select(below, two, one));
     let q = s.div(numerator, denominator);
-    // Below zero comes the factor a = 2^k · (1 + p), of which 1 + p goes into the quotient's part.
-    let rest = s.select(below, s.mul_add(p, s.add(q, half), q), q);
-    let y = s.mul_add(inside, rest, s.mul(inside, half));
+    // Below zero comes the factor a = 2^k · (1 + p), of which 1 + p goes into the quotient's part. Where the
+    // whole is nearer to 1 than to ½, its distance from 1 is what gets multiplied.
+    let near_one = s.gt(half, a);
+    let rest = s.sub(q, s.select(near_one, half, s.splat(0.0)));
+    let rest = s.select(below, s.mul_add(p, s.add(q, half), rest), rest);
+    let y = s.mul_add(inside, rest, s.mul(not_below, s.select(near_one, one, half)));
     // Normal up to the last product, which rounds to a subnormal where it must.
     s.select(below, s.mul(s.mul(y, power), s.splat(TWO_POW_MINUS_40)), y)
 }

@@ -27,6 +27,47 @@ def softplus_of_negative(x):
     return gmpy2.log1p(gmpy2.exp(-abs(x)))
 
 
+def softplus(x):
+    return gmpy2.log1p(gmpy2.exp(x))
+
+
+def times(x, factor):
+    """x times a factor that is 0 at −∞, where the product's limit is −0."""
+    return mpfr("-0") if x == float("-inf") else x * factor
+
+
+def silu(x):
+    return times(x, sigmoid(x))
+
+
+def gelu(x):
+    return times(x, gmpy2.erfc(-x / gmpy2.sqrt(mpfr(2))) / 2)
+
+
+def gelu_tanh(x):
+    if gmpy2.is_infinite(x):
+        return x if x > 0 else mpfr("-0")
+    # ½(1 + tanh u) = sigmoid(2u), without cancellation.
+    u = gmpy2.sqrt(2 / gmpy2.const_pi()) * (x + mpfr(44715) / 1_000_000 * x * x * x)
+    return x * sigmoid(2 * u)
+
+
+def mish(x):
+    return times(x, gmpy2.tanh(softplus(x)))
+
+
+def softsign(x):
+    return gmpy2.sign(x) if gmpy2.is_infinite(x) else x / (1 + abs(x))
+
+
+def hard_sigmoid(x):
+    return min(max(x + 3, mpfr(0)), mpfr(6)) / 6
+
+
+def hard_swish(x):
+    return times(x, hard_sigmoid(x))
+
+
 # The function, and the magnitudes and signs to draw from.
 FUNCTIONS = {
     "exp": (gmpy2.exp, (2**-24, 104), (1, -1)),
@@ -34,6 +75,15 @@ FUNCTIONS = {
     "tanh": (gmpy2.tanh, (2**-12, 9.1), (1, -1)),
     "sigmoid": (sigmoid, (2**-24, 104), (1, -1)),
     "softplus_of_negative": (softplus_of_negative, (2**-24, 104), (1, -1)),
+    "expm1": (gmpy2.expm1, (2**-24, 88), (1, -1)),
+    "softplus": (softplus, (2**-24, 104), (1, -1)),
+    "silu": (silu, (2**-24, 108), (1, -1)),
+    "gelu": (gelu, (2**-24, 14.4), (1, -1)),
+    "gelu_tanh": (gelu_tanh, (2**-24, 10.8), (1, -1)),
+    "mish": (mish, (2**-24, 108), (1, -1)),
+    "softsign": (softsign, (2**-24, 2**24), (1, -1)),
+    "hard_sigmoid": (hard_sigmoid, (2**-24, 3), (1, -1)),
+    "hard_swish": (hard_swish, (2**-24, 3), (1, -1)),
 }
 BY_HAND = [0.0, 1.0, 2.0, 0.5, 0.1, 10.0, 88.0, 100.0, 2**-149, 2**-127, 2**-126, 2**-24, 2**-12, 3.4e38]
 

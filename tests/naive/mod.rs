@@ -12,11 +12,24 @@ pub enum Activation {
     Linear,
     Relu,
     LeakyRelu(f32),
+    Elu(f32),
+    Selu,
+    Gelu,
+    GeluTanh,
+    Silu,
+    Mish,
+    Softplus,
+    Softsign,
     Sigmoid,
+    HardSigmoid,
+    HardSwish,
     Tanh,
     Softmax,
 }
 use Activation::*;
+
+/// SELU's λ and λα.
+const SELU: [f32; 2] = [f32::from_bits(0x3f86_7d5f), f32::from_bits(0x3fe1_0966)];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
@@ -157,9 +170,9 @@ impl Network<'_> {
         params
     }
 
-    /// Rules 3.1 to 3.3: the values that feed each layer, then the last layer's pre-activations.
-    fn forward(&self, params: &[f32], x: &[f32]) -> Vec<Vec<f32>> {
-        let mut values = vec![x.to_vec()];
+    /// Rules 3.1 to 3.3: the values that feed each layer, and the pre-activations of each.
+    fn forward(&self, params: &[f32], x: &[f32]) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+        let (mut values, mut pre_activations) = (vec![x.to_vec()], vec![]);
         for (l, (offset, inputs, Dense(outputs, activation, _))) in self.places().into_iter().enumerate() {
             let x = &values[l];
             let w = |k: usize, j: usize| params[offset + k * outputs + j];
@@ -171,31 +184,54 @@ impl Network<'_> {
                 };
                 sum + w(inputs, j)
             });
-            let last = l + 1 == self.layers.len();
-            let y = z.map(|z| if last { z } else { self.activate(activation, z) }).collect();
-            values.push(y);
+            let z: Vec<f32> = z.collect();
+            if l + 1 < self.layers.len() {
+                let y = z.iter().map(|&z| self.activate(activation, z)).collect();
+                values.push(y);
+            }
+            pre_activations.push(z);
         }
-        values
+        (values, pre_activations)
     }
 
     /// Rule 3.3.
-    fn activate(&self, activation: Activation, z: f32) -> f32 {
+    pub fn activate(&self, activation: Activation, z: f32) -> f32 {
         match activation {
             Linear | Softmax => z,
             Relu => select(0.0 > z, 0.0, z),
             LeakyRelu(slope) => select(z > 0.0, z, z * slope),
+            Elu(alpha) => select(z > 0.0, z, self.arithmetic.expm1(z) * alpha),
+            Selu => select(z > 0.0, z * SELU[0], self.arithmetic.expm1(z) * SELU[1]),
+            Gelu => self.arithmetic.gelu(z),
+            GeluTanh => self.arithmetic.gelu_tanh(z),
+            Silu => self.arithmetic.silu(z),
+            Mish => self.arithmetic.mish(z),
+            Softplus => self.arithmetic.softplus(z),
+            Softsign => self.arithmetic.softsign(z),
             Sigmoid => self.arithmetic.sigmoid(z),
+            HardSigmoid => self.arithmetic.hard_sigmoid(z),
+            HardSwish => self.arithmetic.hard_swish(z),
             Tanh => self.arithmetic.tanh(z),
         }
     }
 
-    /// Rule 3.3: d times the slope where the value is y.
-    fn slope(&self, activation: Activation, d: f32, y: f32) -> f32 {
+    /// Rule 3.3: d times the slope where the value is y and the pre-activation z.
+    pub fn slope(&self, activation: Activation, d: f32, y: f32, z: f32) -> f32 {
         match activation {
             Linear | Softmax => d,
             Relu => select(y > 0.0, d, 0.0),
             LeakyRelu(slope) => select(y > 0.0, d, d * slope),
+            Elu(alpha) => select(y > 0.0, d, d * (y + alpha)),
+            Selu => d * select(y > 0.0, SELU[0], y + SELU[1]),
+            Gelu => d * self.arithmetic.gelu_slope(z),
+            GeluTanh => d * self.arithmetic.gelu_tanh_slope(z),
+            Silu => d * self.arithmetic.silu_slope(z),
+            Mish => d * self.arithmetic.mish_slope(z),
+            Softplus => d * -self.arithmetic.expm1(-y),
+            Softsign => d * ((1.0 - y.abs()) * (1.0 - y.abs())),
             Sigmoid => d * (y * (1.0 - y)),
+            HardSigmoid => select(y > 0.0 && y < 1.0, d * (1.0 / 6.0), 0.0),
+            HardSwish => d * self.arithmetic.hard_swish_slope(z),
             Tanh => d * self.mul_add(-y, y, 1.0),
         }
     }
@@ -210,7 +246,7 @@ impl Network<'_> {
 
     /// The network's outputs for one sample.
     pub fn predict(&self, params: &[f32], x: &[f32]) -> Vec<f32> {
-        self.output(&self.forward(params, x)[self.layers.len()])
+        self.output(&self.forward(params, x).1[self.layers.len() - 1])
     }
 
     fn output(&self, z: &[f32]) -> Vec<f32> {
@@ -256,7 +292,10 @@ impl Network<'_> {
                         let mean = self.dot(&d, &y);
                         y.iter().zip(&d).map(|(y, d)| y * (d - mean)).collect()
                     }
-                    activation => y.iter().zip(&d).map(|(&y, &d)| self.slope(activation, d, y)).collect(),
+                    activation => {
+                        let units = y.iter().zip(&d).zip(z);
+                        units.map(|((&y, &d), &z)| self.slope(activation, d, y, z)).collect()
+                    }
                 };
                 (delta, terms)
             }
@@ -265,26 +304,29 @@ impl Network<'_> {
 
     /// One sample forward and backward; `n` is the number of samples of the step.
     pub fn sample(&self, params: &[f32], x: &[f32], target: Target<'_>, n: usize) -> Sample {
-        let mut values = self.forward(params, x);
-        let z = values.pop().unwrap();
+        let (values, pre_activations) = self.forward(params, x);
+        let z = &pre_activations[self.layers.len() - 1];
         let (n, outputs) = (n as f32, z.len() as f32);
         let scale = match self.loss {
             HalfMeanSquaredError | CrossEntropy => 1.0 / n,
             MeanSquaredError => 2.0 / (n * outputs),
             BinaryCrossEntropy => 1.0 / (n * outputs),
         };
-        let (delta, terms) = self.top(&z, target, scale);
+        let (delta, terms) = self.top(z, target, scale);
         let mut deltas = vec![delta];
         // Rule 5.1.
         for (l, (offset, inputs, Dense(outputs, ..))) in self.places().into_iter().enumerate().rev() {
             let delta = &deltas[0];
-            let below = if l == 0 { Linear } else { self.layers[l - 1].1 };
+            let slope = |d: f32, i: usize| match l {
+                0 => d,
+                _ => self.slope(self.layers[l - 1].1, d, values[l][i], pre_activations[l - 1][i]),
+            };
             let row = |i: usize| &params[offset + i * outputs..][..outputs];
             let product = |i: usize| match self.lean {
                 true => self.dot(row(i), delta),
                 false => self.product::<1>(outputs, |k| (delta[k], row(i)[k])),
             };
-            deltas.insert(0, (0..inputs).map(|i| self.slope(below, product(i), values[l][i])).collect());
+            deltas.insert(0, (0..inputs).map(|i| slope(product(i), i)).collect());
         }
         Sample { values, deltas, terms }
     }
