@@ -1,4 +1,4 @@
-//! exp, tanh, sigmoid and ln over slices, in place, each time from fresh inputs
+//! The elementary functions over slices, in place, each time from fresh inputs
 //! (copied, within the time). Elements per second.
 //!
 //!     taskset -c 0 cargo bench --bench elementwise
@@ -15,11 +15,20 @@ use workloads::{isas, random};
 type Kernel = fn(Isa, &mut [f32]);
 
 /// Each function with the range of its inputs.
-const KERNELS: [(&str, Kernel, f32, f32); 4] = [
+const KERNELS: [(&str, Kernel, f32, f32); 13] = [
     ("exp", kernels::exp, -10.0, 10.0),
     ("tanh", kernels::tanh, -5.0, 5.0),
     ("sigmoid", kernels::sigmoid, -10.0, 10.0),
     ("ln", kernels::ln, 0.01, 100.0),
+    ("expm1", kernels::expm1, -10.0, 10.0),
+    ("softplus", kernels::softplus, -10.0, 10.0),
+    ("silu", kernels::silu, -5.0, 5.0),
+    ("gelu", kernels::gelu, -5.0, 5.0),
+    ("gelu_tanh", kernels::gelu_tanh, -5.0, 5.0),
+    ("mish", kernels::mish, -5.0, 5.0),
+    ("softsign", kernels::softsign, -5.0, 5.0),
+    ("hard_sigmoid", kernels::hard_sigmoid, -5.0, 5.0),
+    ("hard_swish", kernels::hard_swish, -5.0, 5.0),
 ];
 
 fn main() {

@@ -28,7 +28,7 @@ def softplus_of_negative(x):
 
 
 def softplus(x):
-    return gmpy2.log1p(gmpy2.exp(x))
+    return x + softplus_of_negative(x) if x > 0 else gmpy2.log1p(gmpy2.exp(x))
 
 
 def times(x, factor):

@@ -30,6 +30,26 @@ pub(crate) enum Fault {
     ReluSlope,
     /// Leaky ReLU′ = 0 below zero.
     LeakySlope,
+    /// ELU′ = e^z below zero, without alpha.
+    EluSlope,
+    /// SELU′ without λ.
+    SeluSlope,
+    /// GELU′ = Φ(z).
+    GeluSlope,
+    /// The same for its tanh form: ½(1 + tanh u).
+    GeluTanhSlope,
+    /// SiLU′ = sigmoid(z).
+    SiluSlope,
+    /// mish′ = tanh(softplus(z)).
+    MishSlope,
+    /// softplus′ = 1.
+    SoftplusSlope,
+    /// softsign′ = 1/(1 + |z|).
+    SoftsignSlope,
+    /// Hard sigmoid′ = 1.
+    HardSigmoidSlope,
+    /// Hard swish′ = hard sigmoid.
+    HardSwishSlope,
     /// ∂yⱼ/∂zₖ = 0 for j ≠ k in a softmax.
     SoftmaxDiagonal,
     /// The delta is not divided by the number of samples.
@@ -206,9 +226,17 @@ impl Network {
                     Number::from(slope) * z
                 }
             }
-            // 1/(1 + e^−z), and the same times e^z/e^z where e^−z could overflow.
-            Activation::Sigmoid if z.value > 0.0 => Number::from(1.0) / (Number::from(1.0) + (-z).exp()),
-            Activation::Sigmoid => z.exp() / (Number::from(1.0) + z.exp()),
+            Activation::Elu { .. } | Activation::Selu if z.value > 0.0 => Number::from(elu(activation).0) * z,
+            Activation::Elu { .. } | Activation::Selu => Number::from(elu(activation).1) * z.exp_m1(),
+            Activation::Gelu => z * z.normal_distribution(),
+            Activation::GeluTanh => z * tanh_distribution(z).0,
+            Activation::Silu => z * sigmoid(z),
+            Activation::Mish => z * softplus(z).tanh(),
+            Activation::Softplus => softplus(z),
+            Activation::Softsign => z / (Number::from(1.0) + z.abs()),
+            Activation::HardSigmoid => hard_sigmoid(z),
+            Activation::HardSwish => z * hard_sigmoid(z),
+            Activation::Sigmoid => sigmoid(z),
             Activation::Tanh => z.tanh(),
             other => panic!("the reference does not know {other}"),
         };
@@ -233,6 +261,42 @@ impl Network {
                 Activation::LeakyRelu { .. } if on => d[j],
                 Activation::LeakyRelu { .. } if self.has(Fault::LeakySlope) => Number::from(0.0),
                 Activation::LeakyRelu { slope } => Number::from(slope) * d[j],
+                Activation::Elu { .. } | Activation::Selu => {
+                    let (mut above, mut below) = elu(activation);
+                    if self.has(Fault::EluSlope) {
+                        below = 1.0;
+                    }
+                    if self.has(Fault::SeluSlope) {
+                        (above, below) = (1.0, below / above);
+                    }
+                    if on { d[j] * Number::from(above) } else { d[j] * (Number::from(below) * z[j].exp()) }
+                }
+                Activation::Gelu if self.has(Fault::GeluSlope) => d[j] * z[j].normal_distribution(),
+                Activation::Gelu => d[j] * (z[j].normal_distribution() + z[j] * normal_density(z[j])),
+                Activation::GeluTanh if self.has(Fault::GeluTanhSlope) => d[j] * tanh_distribution(z[j]).0,
+                Activation::GeluTanh => {
+                    let (distribution, density) = tanh_distribution(z[j]);
+                    d[j] * (distribution + z[j] * density)
+                }
+                Activation::Silu if self.has(Fault::SiluSlope) => d[j] * sigmoid(z[j]),
+                Activation::Silu => d[j] * (sigmoid(z[j]) * (one + z[j] * sigmoid(-z[j]))),
+                Activation::Mish => {
+                    // (z·tanh s)′ with s = softplus(z) and s′ = sigmoid(z).
+                    let tanh = softplus(z[j]).tanh();
+                    let inner = if self.has(Fault::MishSlope) { 0.0 } else { 1.0 };
+                    d[j] * (tanh + Number::from(inner) * z[j] * (one - tanh.square()) * sigmoid(z[j]))
+                }
+                Activation::Softplus if self.has(Fault::SoftplusSlope) => d[j],
+                Activation::Softplus => d[j] * sigmoid(z[j]),
+                Activation::Softsign if self.has(Fault::SoftsignSlope) => d[j] / (one + z[j].abs()),
+                Activation::Softsign => d[j] / (one + z[j].abs()).square(),
+                Activation::HardSigmoid if z[j].value.abs() >= 3.0 => Number::from(0.0),
+                Activation::HardSigmoid if self.has(Fault::HardSigmoidSlope) => d[j],
+                Activation::HardSigmoid => d[j] / Number::from(6.0),
+                Activation::HardSwish if self.has(Fault::HardSwishSlope) => d[j] * hard_sigmoid(z[j]),
+                Activation::HardSwish if z[j].value <= -3.0 => Number::from(0.0),
+                Activation::HardSwish if z[j].value >= 3.0 => d[j],
+                Activation::HardSwish => d[j] * (z[j] / Number::from(3.0) + Number::from(0.5)),
                 Activation::Sigmoid if self.has(Fault::SigmoidSlope) => d[j] * y[j],
                 Activation::Sigmoid => d[j] * y[j] * (one - y[j]),
                 Activation::Tanh if self.has(Fault::TanhSlope) => d[j] * (one - y[j]),
@@ -314,14 +378,19 @@ impl Forward {
         &self.y[self.y.len() - 1]
     }
 
-    /// How near the input of a ReLU or leaky ReLU of `network` comes to 0, where f32 and
-    /// f64 could take different branches: |z| over the standard deviation of its error.
+    /// How near the input of a unit of `network` comes to a kink of its activation, where f32 and
+    /// f64 could take different branches: the distance over the standard deviation of its error.
     pub(crate) fn nearest_kink(&self, network: &Network) -> f64 {
         let mut nearest = f64::INFINITY;
         for (layer, z) in network.layers.iter().zip(&self.z) {
-            if matches!(layer.spec.activation, Activation::Relu | Activation::LeakyRelu { .. }) {
-                for z in z.concat() {
-                    nearest = nearest.min(z.value.abs() / z.deviation());
+            let kinks: &[f64] = match layer.spec.activation {
+                Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } | Activation::Selu => &[0.0],
+                Activation::HardSigmoid | Activation::HardSwish => &[-3.0, 3.0],
+                _ => &[],
+            };
+            for z in z.concat() {
+                for kink in kinks {
+                    nearest = nearest.min((z.value - kink).abs() / z.deviation());
                 }
             }
         }
@@ -362,6 +431,48 @@ fn target_rows(targets: Targets<'_>, samples: usize, outputs: usize) -> Matrix {
             }
             t
         }
+    }
+}
+
+/// 1/(1 + e^−z), and the same times e^z/e^z where e^−z could overflow.
+fn sigmoid(z: Number) -> Number {
+    let one = Number::from(1.0);
+    if z.value > 0.0 { one / (one + (-z).exp()) } else { z.exp() / (one + z.exp()) }
+}
+
+/// ln(1 + e^z), without overflow.
+fn softplus(z: Number) -> Number {
+    let tail = (Number::from(1.0) + (-z.abs()).exp()).ln();
+    if z.value > 0.0 { z + tail } else { tail }
+}
+
+/// The slope of an ELU or SELU above zero, and minus its value at −∞.
+fn elu(activation: Activation) -> (f64, f64) {
+    match activation {
+        Activation::Elu { alpha } => (1.0, f64::from(alpha)),
+        _ => (1.050_700_987_355_480_5, 1.050_700_987_355_480_5 * 1.673_263_242_354_377_2),
+    }
+}
+
+/// e^(−z²/2)/√(2π).
+fn normal_density(z: Number) -> Number {
+    (z.square() / Number::from(-2.0)).exp() / Number::from(std::f64::consts::TAU.sqrt())
+}
+
+/// ½(1 + tanh u) with u = √(2/π)·(z + 0.044715z³), which is sigmoid(2u), and its derivative.
+fn tanh_distribution(z: Number) -> (Number, Number) {
+    let (one, scale) = (Number::from(1.0), Number::from(2.0 * (2.0 / std::f64::consts::PI).sqrt()));
+    let w = scale * (z * (one + Number::from(0.044_715) * z.square()));
+    let slope = scale * (one + Number::from(3.0 * 0.044_715) * z.square());
+    (sigmoid(w), sigmoid(w) * sigmoid(-w) * slope)
+}
+
+/// (z + 3)/6, from 0 to 1.
+fn hard_sigmoid(z: Number) -> Number {
+    match z.value {
+        value if value <= -3.0 => Number::from(0.0),
+        value if value >= 3.0 => Number::from(1.0),
+        _ => (z + Number::from(3.0)) / Number::from(6.0),
     }
 }
 

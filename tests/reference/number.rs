@@ -12,6 +12,9 @@ const SMALLEST: f64 = f32::MIN_POSITIVE as f64 * UNIT;
 /// from the correctly rounded result, which is half of one from the exact result.
 const FUNCTION_ROUNDINGS: f64 = 3.0;
 
+/// The same for functions that are at most 2 representable numbers off.
+const WIDER_FUNCTION_ROUNDINGS: f64 = 5.0;
+
 /// An f64 value, and the variance of the error that an f32 computation of the same
 /// formula has: a running error analysis (Wilkinson 1986, "Error analysis revisited") in
 /// which roundings are independent and of mean 0, each with its largest possible
@@ -53,6 +56,19 @@ impl Number {
     pub(crate) fn exp(self) -> Self {
         let e = self.value.exp();
         Self::rounded(e, FUNCTION_ROUNDINGS, e * e * self.variance)
+    }
+
+    /// eˣ − 1.
+    pub(crate) fn exp_m1(self) -> Self {
+        let e = self.value.exp();
+        Self::rounded(self.value.exp_m1(), WIDER_FUNCTION_ROUNDINGS, e * e * self.variance)
+    }
+
+    /// The distribution function of the standard normal distribution, erfc(−x/√2)/2.
+    pub(crate) fn normal_distribution(self) -> Self {
+        let density = (self.value * self.value / -2.0).exp() / std::f64::consts::TAU.sqrt();
+        let distribution = libm::erfc(-self.value * std::f64::consts::FRAC_1_SQRT_2) / 2.0;
+        Self::rounded(distribution, WIDER_FUNCTION_ROUNDINGS, density * density * self.variance)
     }
 
     /// ln x.
