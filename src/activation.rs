@@ -158,3 +158,126 @@ impl fmt::Display for Activation {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+    use crate::simd::dispatch;
+    use core::f64::consts::{FRAC_1_SQRT_2, PI, TAU};
+
+    /// The activations whose slope can be wrong.
+    const CURVED: [Activation; 12] = [
+        Activation::Elu { alpha: 0.7 },
+        Activation::Selu,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Silu,
+        Activation::Mish,
+        Activation::Softplus,
+        Activation::Softsign,
+        Activation::Sigmoid,
+        Activation::HardSigmoid,
+        Activation::HardSwish,
+        Activation::Tanh,
+    ];
+
+    fn sigmoid(z: f64) -> f64 {
+        1.0 / (1.0 + (-z).exp())
+    }
+
+    /// The slope at z as a sum of two addends: where they cancel, the error is relative to them. For a slope
+    /// found from the value, the first is also what the value's rounding is relative to.
+    fn slope(activation: Activation, z: f64) -> (f64, f64) {
+        match activation {
+            Activation::Elu { .. } if z > 0.0 => (1.0, 0.0),
+            Activation::Elu { alpha } => (f64::from(alpha), f64::from(alpha) * z.exp_m1()),
+            Activation::Selu if z > 0.0 => (1.050_700_987_355_480_5, 0.0),
+            Activation::Selu => (1.758_099_340_847_376_8, 1.758_099_340_847_376_8 * z.exp_m1()),
+            Activation::Gelu => (0.5 * libm::erfc(-z * FRAC_1_SQRT_2), z * (-0.5 * z * z).exp() / TAU.sqrt()),
+            Activation::GeluTanh => {
+                let w = (8.0 / PI).sqrt() * (z + 0.044_715 * z * z * z);
+                let slope = (8.0 / PI).sqrt() * (1.0 + 3.0 * 0.044_715 * z * z);
+                (sigmoid(w), z * slope * sigmoid(w) * sigmoid(-w))
+            }
+            Activation::Silu => (sigmoid(z), z * sigmoid(z) * sigmoid(-z)),
+            Activation::Mish => {
+                let softplus = z.max(0.0) + (-z.abs()).exp().ln_1p();
+                (softplus.tanh(), z * sigmoid(z) / softplus.cosh().powi(2))
+            }
+            Activation::Softplus => (sigmoid(z), 0.0),
+            Activation::Softsign => (1.0, (1.0 + z.abs()).powi(-2) - 1.0),
+            Activation::Sigmoid => (1.0, sigmoid(z) * sigmoid(-z) - 1.0),
+            Activation::HardSigmoid => (if z.abs() < 3.0 { 1.0 / 6.0 } else { 0.0 }, 0.0),
+            Activation::HardSwish if z.abs() < 3.0 => (0.5, z / 3.0),
+            Activation::HardSwish => (if z > 0.0 { 1.0 } else { 0.0 }, 0.0),
+            _ => (1.0, -z.tanh().powi(2)),
+        }
+    }
+
+    /// d·slope by way of the value, as a step computes it.
+    fn found(isa: Isa, activation: Activation, d: f32, z: f32) -> f32 {
+        dispatch!(isa, s => delta_at(s, activation, d, z))
+    }
+
+    #[inline(always)]
+    fn delta_at<S: Simd>(s: S, activation: Activation, d: f32, z: f32) -> f32 {
+        let z = s.splat(z);
+        let at = if activation.slopes_at_pre_activation() { z } else { activation.value(s, z) };
+        let mut delta = [0.0];
+        s.store_part(activation.delta(s, s.splat(d), at), &mut delta);
+        delta[0]
+    }
+
+    #[test]
+    fn slopes_are_right() {
+        let sizes = (0..0x7f80_0000_u32).step_by(400_009).map(f32::from_bits);
+        let moderate = (0..4000_u16).map(|i| f32::from(i) * 0.0037);
+        let z: Vec<f32> = sizes.chain(moderate).flat_map(|z| [z, -z]).collect();
+        for activation in CURVED {
+            for isa in Isa::available() {
+                for &z in &z {
+                    let (a, b) = slope(activation, f64::from(z));
+                    let bound = 10.0 * f64::from(f32::EPSILON) * (a.abs() + b.abs()) + 1e-44;
+                    let found = found(isa, activation, 1.0, z);
+                    let error = (f64::from(found) - (a + b)).abs();
+                    assert!(error <= bound, "{activation} at {z:e} on {isa}: {found:e}, not {:e}", a + b);
+                }
+            }
+        }
+    }
+
+    /// Limits are met, not passed by way of 0 · ∞.
+    #[test]
+    fn slopes_end() {
+        for activation in CURVED {
+            let above = match activation {
+                Activation::Softsign | Activation::Sigmoid | Activation::HardSigmoid | Activation::Tanh => 0.0,
+                Activation::Selu => SELU_ABOVE,
+                _ => 1.0,
+            };
+            for isa in Isa::available() {
+                for z in [1e30, f32::MAX, f32::INFINITY] {
+                    assert_eq!(found(isa, activation, 1.0, z), above, "{activation} at {z:e} on {isa}");
+                    assert_eq!(found(isa, activation, 1.0, -z), 0.0, "{activation} at {:e} on {isa}", -z);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn kinks_are_those_of_pytorch() {
+        for isa in Isa::available() {
+            for (activation, z, slope) in [
+                (Activation::HardSigmoid, -3.0, 0.0),
+                (Activation::HardSigmoid, 3.0, 0.0),
+                (Activation::HardSwish, -3.0, 0.0),
+                (Activation::HardSwish, 3.0, 1.0),
+                (Activation::Elu { alpha: 0.5 }, 0.0, 0.5),
+                (Activation::Selu, 0.0, SELU_BELOW),
+            ] {
+                assert_eq!(found(isa, activation, 1.0, z), slope, "{activation} at {z} on {isa}");
+            }
+        }
+    }
+}

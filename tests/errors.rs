@@ -7,7 +7,7 @@
 //! Under AddressSanitizer (nightly), which also sees reads:
 //! `RUSTFLAGS=-Zsanitizer=address cargo +nightly test --target x86_64-unknown-linux-gnu --test errors`
 
-use microprop::Activation::{LeakyRelu, Linear, Relu, Sigmoid, Softmax, Tanh};
+use microprop::Activation::{Elu, LeakyRelu, Linear, Relu, Sigmoid, Softmax, Tanh};
 use microprop::{
     Activation, Adam, Buffer, Delta, EpsilonPlacement, Initializer, Isa, IsaError, Layer, Layout, LayoutError, Loss,
     Mlp, Optimizer, Rng, Schedule, Sgd, StepError, Targets, Trainer, TrainerError, hash, init, kernels, layout,
@@ -748,7 +748,7 @@ fn a_workspace_may_start_anywhere() {
 #[test]
 fn messages_read_well() {
     let length = |buffer| StepError::Length { buffer, expected: 64, found: 63 };
-    let cases: [(&dyn Display, &str); 30] = [
+    let cases: [(&dyn Display, &str); 31] = [
         (&IsaError::NoFusedMultiplyAdd, "fused arithmetic needs a CPU with FMA; portable arithmetic runs here"),
         (&LayoutError::NoInputs, "a network has at least one input"),
         (&LayoutError::NoLayers, "a network has at least one layer"),

@@ -86,7 +86,7 @@ const FUNCTIONS: [Function; 14] = [
         kernel: kernels::gelu,
         truth: truth::gelu,
         max_error: math::MAX_GELU_ERROR_ULPS,
-        edges: &[-14.5, 14.5, 0.625, -0.625, -14.35, -13.1, 5.6, 1.5625, -0.751_791_6],
+        edges: &[-14.75, 14.75, -14.5, 0.625, -0.625, -14.35, -13.1, 5.6, 1.5625, -0.751_791_6],
     },
     Function {
         name: "gelu_tanh",

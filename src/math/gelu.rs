@@ -37,8 +37,8 @@ const CENTRE: f32 = 1.5625;
 
 /// Up to here Φ from its odd part, beyond it from its tail.
 const SPLIT: f32 = 0.625;
-/// From here on Φ(−a) is nothing beside what it is added to, and a · Φ(−a) rounds to 0.
-const END: f32 = 14.5;
+/// From here on Φ(−a) is nothing beside what it is added to, a · Φ(−a) rounds to 0, and the slope too.
+const END: f32 = 14.75;
 /// 1 / √(2π), the density at 0.
 const DENSITY: f32 = f32::from_bits(0x3ecc_422a); // 0x1.988454p-2
 const TWO_POW_MINUS_40: f32 = f32::from_bits((127 - 40) << 23);

@@ -182,7 +182,7 @@ impl Arithmetic {
         #[rustfmt::skip]
         const FAR: [u32; 10] = [0x3e52_cc01, 0xbe06_b771, 0xbc54_ed1f, 0x3ca2_2da1, 0x3c17_ef87,
                                 0xba19_bb64, 0xbb39_2303, 0xbae5_edc3, 0x35a8_7c2b, 0x3a55_44da];
-        let a = min(14.5, x.abs());
+        let a = min(14.75, x.abs());
         let v = (a - 1.5625) / (a + 1.5625);
         let upper = upper(a);
         let bell = self.reduce_sum(upper * upper * -0.5, (a - upper) * (a + upper) * -0.5, 40);
