@@ -27,7 +27,7 @@ pub(crate) fn silu(x: f64) -> f64 {
 /// argument is exact: what the rounding of x/√2 loses is taken to first order.
 pub(crate) fn gelu(x: f64) -> f64 {
     /// 1/√2 less its f64.
-    const LOW: f64 = -4.833_646_656_726_456_7e-17;
+    const LOW: f64 = -4.833_646_656_726_457e-17;
     let z = -x * FRAC_1_SQRT_2;
     let lost = (-x).mul_add(FRAC_1_SQRT_2, -z) - x * LOW;
     let slope = -FRAC_2_SQRT_PI * (-z * z).exp();
@@ -38,8 +38,8 @@ pub(crate) fn gelu(x: f64) -> f64 {
 /// x · sigmoid(w), w = x · (c₁ + c₃x²), where w is the sum of two f64.
 pub(crate) fn gelu_tanh(x: f64) -> f64 {
     /// 2√(2/π), and 0.044715 of it: each an f64 and what it lacks.
-    const C1: (f64, f64) = (1.5957691216057308, -9.969_308_809_110_920_2e-17);
-    const C3: (f64, f64) = (0.07135481627260025, -6.175_149_918_155_315_0e-19);
+    const C1: (f64, f64) = (1.595_769_121_605_730_8, -9.969_308_809_110_92e-17);
+    const C3: (f64, f64) = (0.071_354_816_272_600_25, -6.175_149_918_155_315e-19);
     if x.is_infinite() {
         return x.max(-0.0);
     }
