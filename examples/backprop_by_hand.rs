@@ -58,9 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let trainer = Trainer::new(mlp, Loss::HalfMeanSquaredError, sgd)?;
     let mut workspace = vec![0.0; mlp.workspace_len(N)?];
     let mut gradient = [0.0; LAYOUT.trainable_len()];
-    let loss = trainer.gradient(0, &X, Targets::Values(&Y), &PARAMS, &mut gradient, &mut workspace)?;
+    let loss = trainer.gradient(0, &X, Targets::values(&Y), &PARAMS, &mut gradient, &mut workspace)?;
     let mut updated = PARAMS;
-    trainer.train_step(0, &X, Targets::Values(&Y), &mut updated, &mut [], &mut workspace)?;
+    trainer.train_step(0, &X, Targets::values(&Y), &mut updated, &mut [], &mut workspace)?;
     table.rows("L", "1/(2n) Σₛ (y − ŷ)²", &[""], &[loss], &[naive.loss]);
 
     table.heading("Backward: δ = ∂L/∂z, by the chain rule");

@@ -3,7 +3,7 @@
 
 use crate::error::StepError;
 use crate::kernels;
-use crate::loss::{Loss, Targets};
+use crate::loss::{Labels, Objective, Targets};
 use crate::rng::Rng;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -20,17 +20,16 @@ pub(crate) struct Samples<'a> {
 
 impl<'a> Samples<'a> {
     /// Checks that there is at least one sample, that each has a target, and that
-    /// `loss` can do something with it.
+    /// the loss can do something with it.
     pub(crate) fn new(
         x: &'a [f32],
-        targets: Targets<'a>,
+        objective: Objective<'a>,
         inputs: usize,
         outputs: usize,
-        loss: Loss,
     ) -> Result<Self, StepError> {
         let len = kernels::batch_of(x, inputs)?;
-        loss.check_targets(targets, len, outputs)?;
-        Ok(Self { x, targets, inputs, outputs })
+        objective.check(len, outputs)?;
+        Ok(Self { x, targets: objective.targets, inputs, outputs })
     }
 
     /// Number of samples.
@@ -62,6 +61,8 @@ pub(crate) struct Batches {
     x: Vec<f32>,
     values: Vec<f32>,
     classes: Vec<u32>,
+    sample_weights: Vec<f32>,
+    mask: Vec<f32>,
 }
 
 impl Batches {
@@ -71,9 +72,10 @@ impl Batches {
     /// In the order of `samples`, or shuffled anew each epoch under `seed`.
     pub(crate) fn new(samples: &Samples<'_>, batch_size: usize, shuffle: Option<u64>) -> Self {
         let rows = if shuffle.is_some() { batch_size.min(samples.len()) } else { 0 };
-        let (values, classes) = match samples.targets {
-            Targets::Values(_) => (rows * samples.outputs, 0),
-            Targets::Classes(_) => (0, rows),
+        let Targets { labels, sample_weights, mask } = samples.targets;
+        let (values, classes) = match labels {
+            Labels::Values(_) => (rows * samples.outputs, 0),
+            Labels::Classes(_) => (0, rows),
         };
         Self {
             order: if shuffle.is_some() { (0..samples.len()).collect() } else { Vec::new() },
@@ -81,6 +83,8 @@ impl Batches {
             x: Vec::with_capacity(rows * samples.inputs),
             values: Vec::with_capacity(values),
             classes: Vec::with_capacity(classes),
+            sample_weights: Vec::with_capacity(sample_weights.map_or(0, |_| rows)),
+            mask: Vec::with_capacity(mask.map_or(0, |_| rows * samples.outputs)),
         }
     }
 
@@ -98,11 +102,14 @@ impl Batches {
         }
         let order = &self.order[range];
         gather(order, samples.x, samples.inputs, &mut self.x);
-        let targets = match samples.targets {
-            Targets::Values(values) => Targets::Values(gather(order, values, samples.outputs, &mut self.values)),
-            Targets::Classes(classes) => Targets::Classes(gather(order, classes, 1, &mut self.classes)),
+        let Targets { labels, sample_weights, mask } = samples.targets;
+        let labels = match labels {
+            Labels::Values(values) => Labels::Values(gather(order, values, samples.outputs, &mut self.values)),
+            Labels::Classes(classes) => Labels::Classes(gather(order, classes, 1, &mut self.classes)),
         };
-        Samples { x: &self.x, targets, ..*samples }
+        let sample_weights = sample_weights.map(|weights| gather(order, weights, 1, &mut self.sample_weights));
+        let mask = mask.map(|mask| gather(order, mask, samples.outputs, &mut self.mask));
+        Samples { x: &self.x, targets: Targets { labels, sample_weights, mask }, ..*samples }
     }
 }
 
@@ -118,12 +125,21 @@ fn gather<'b, T: Copy>(order: &[usize], from: &[T], width: usize, to: &'b mut Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loss::Loss;
+
+    fn samples<'a>(x: &'a [f32], targets: Targets<'a>, inputs: usize, outputs: usize, loss: Loss<'a>) -> Samples<'a> {
+        Samples::new(x, Objective { loss, targets, class_weights: None }, inputs, outputs).unwrap()
+    }
 
     #[test]
-    fn a_shuffled_epoch_has_every_sample_once_with_its_target() {
+    fn a_shuffled_epoch_has_every_sample_once_with_its_target_and_weights() {
         let x: Vec<f32> = (0..14).map(|i| i as f32).collect();
         let classes: Vec<u32> = (0..7).collect();
-        let samples = Samples::new(&x, Targets::Classes(&classes), 2, 7, Loss::CrossEntropy).unwrap();
+        let weights: Vec<f32> = (0..7).map(|i| 0.5 + i as f32).collect();
+        // Sample i has its first i outputs.
+        let mask: Vec<f32> = (0..49).map(|i| f32::from(u8::from(i % 7 < i / 7))).collect();
+        let targets = Targets::classes(&classes).with_sample_weights(&weights).with_mask(&mask);
+        let samples = samples(&x, targets, 2, 7, Loss::CrossEntropy);
         let mut batches = Batches::new(&samples, 3, Some(5));
         let mut epochs = Vec::new();
         for _ in 0..2 {
@@ -131,9 +147,16 @@ mod tests {
             let mut seen = Vec::new();
             for range in [0..3, 3..6, 6..7] {
                 let batch = batches.batch(&samples, range);
-                let Targets::Classes(classes) = batch.targets() else { panic!("classes stay classes") };
-                for (x, &class) in batch.x().chunks(2).zip(classes) {
+                let Targets { labels: Labels::Classes(classes), sample_weights: Some(weights), mask: Some(mask) } =
+                    batch.targets()
+                else {
+                    panic!("classes stay classes, and keep weights and mask")
+                };
+                let rows = batch.x().chunks(2).zip(classes).zip(weights).zip(mask.chunks(7));
+                for (((x, &class), &weight), mask) in rows {
                     assert_eq!(x, [2.0 * class as f32, 2.0 * class as f32 + 1.0]);
+                    assert_eq!(weight, 0.5 + class as f32);
+                    assert_eq!(mask.iter().sum::<f32>(), class as f32);
                     seen.push(class);
                 }
             }
@@ -149,11 +172,13 @@ mod tests {
 
     #[test]
     fn without_shuffling_batches_are_borrowed() {
-        let (x, values) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]);
-        let samples = Samples::new(&x, Targets::Values(&values), 1, 1, Loss::MeanSquaredError).unwrap();
+        let (x, values, weights) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0], [0.1, 0.2, 0.3, 0.4]);
+        let targets = Targets::values(&values).with_sample_weights(&weights);
+        let samples = samples(&x, targets, 1, 1, Loss::MeanSquaredError);
         let mut batches = Batches::new(&samples, 3, None);
         batches.start_epoch();
         let batch = batches.batch(&samples, 1..3);
-        assert_eq!((batch.x(), batch.targets()), (&x[1..3], Targets::Values(&values[1..3])));
+        let expected = Targets::values(&values[1..3]).with_sample_weights(&weights[1..3]);
+        assert_eq!((batch.x(), batch.targets()), (&x[1..3], expected));
     }
 }

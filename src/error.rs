@@ -5,7 +5,6 @@
 //! holds after an error is unspecified.)
 
 use crate::activation::Activation;
-use crate::loss::Loss;
 use core::fmt;
 
 /// Why there is no [`Isa`](crate::Isa) for what was asked.
@@ -114,13 +113,37 @@ pub enum LayoutError {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TrainerError {
-    /// The loss makes no sense on outputs of this activation: binary
+    /// The loss makes no sense on outputs of this activation: from pre-activations, binary
     /// cross-entropy needs a sigmoid, categorical cross-entropy a softmax.
     LossOnActivation {
-        /// The loss asked for.
-        loss: Loss,
+        /// The name of the loss asked for.
+        loss: &'static str,
         /// The activation of the last layer.
         activation: Activation,
+        /// The activation that the loss goes with.
+        needed: Activation,
+    },
+    /// The delta of a Huber loss is NaN, infinite, or not above zero.
+    HuberDelta {
+        /// The value found.
+        found: f32,
+    },
+    /// The quantile of a quantile loss is NaN or outside 0 < q < 1.
+    Quantile {
+        /// The value found.
+        found: f32,
+    },
+    /// The label smoothing of a cross-entropy is NaN or outside 0 ≤ smoothing < 1.
+    Smoothing {
+        /// The value found.
+        found: f32,
+    },
+    /// There is not one weight for each class.
+    ClassWeights {
+        /// The number of classes: the outputs of the last layer, or 2 where that is 1.
+        expected: usize,
+        /// The number of weights.
+        found: usize,
     },
     /// The learning rate is NaN, infinite or negative.
     LearningRate {
@@ -147,6 +170,10 @@ pub enum Buffer {
     Inputs,
     /// Targets: values `[batch × outputs]`, or one class per sample.
     Targets,
+    /// The weight of each sample, `[batch]`.
+    SampleWeights,
+    /// Which targets count, `[batch × outputs]`.
+    Mask,
     /// Outputs, `[batch × outputs]`.
     Outputs,
     /// The network's parameters.
@@ -214,17 +241,48 @@ pub enum StepError {
         /// Number of classes: the outputs of the last layer.
         classes: usize,
     },
-    /// A target of binary cross-entropy is not a probability: NaN, or outside 0 ≤ t ≤ 1.
+    /// A target of a loss that compares probabilities is none: NaN, or outside 0 ≤ t ≤ 1.
     Probability {
         /// Which element of the targets.
         index: usize,
         /// The value found.
         found: f32,
     },
+    /// A target of the hinge loss is neither −1 nor 1.
+    Sign {
+        /// Which element of the targets.
+        index: usize,
+        /// The value found.
+        found: f32,
+    },
+    /// A target of the Poisson loss is negative or NaN.
+    Negative {
+        /// Which element of the targets.
+        index: usize,
+        /// The value found.
+        found: f32,
+    },
+    /// An element of a mask is neither 0 nor 1.
+    Mask {
+        /// Which element of the mask.
+        index: usize,
+        /// The value found.
+        found: f32,
+    },
+    /// A mask has a part of a sample under a custom loss, which knows whole samples only.
+    PartialMask {
+        /// Which sample of the batch.
+        sample: usize,
+    },
     /// Class indices were given to a loss that compares values.
     ClassTargets {
-        /// The loss.
-        loss: Loss,
+        /// The name of the loss.
+        loss: &'static str,
+    },
+    /// There are class weights, and target values for several outputs, which name no class.
+    ClassWeights {
+        /// Outputs of the last layer.
+        outputs: usize,
     },
     /// The loss is NaN or infinite. No parameter was changed.
     NonFiniteLoss {
@@ -362,13 +420,14 @@ impl fmt::Display for LayoutError {
 impl fmt::Display for TrainerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LossOnActivation { loss, activation } => {
-                write!(f, "{loss} makes no sense on {activation} outputs")?;
-                match loss {
-                    Loss::BinaryCrossEntropy => f.write_str(": end the network with a sigmoid"),
-                    Loss::CrossEntropy => f.write_str(": end the network with a softmax"),
-                    _ => Ok(()),
-                }
+            Self::LossOnActivation { loss, activation, needed } => {
+                write!(f, "{loss} makes no sense on {activation} outputs: end the network with a {needed}")
+            }
+            Self::HuberDelta { found } => write!(f, "a Huber loss's delta is finite and above zero, found {found}"),
+            Self::Quantile { found } => write!(f, "a quantile lies in 0 < q < 1, found {found}"),
+            Self::Smoothing { found } => write!(f, "label smoothing lies in 0 <= smoothing < 1, found {found}"),
+            Self::ClassWeights { expected, found } => {
+                write!(f, "expected a weight for each of {expected} classes, found {found}")
             }
             Self::LearningRate { found } => {
                 write!(f, "a learning rate is finite and not negative, found {found}")
@@ -386,6 +445,8 @@ impl fmt::Display for Buffer {
         f.write_str(match self {
             Self::Inputs => "inputs",
             Self::Targets => "targets",
+            Self::SampleWeights => "sample weights",
+            Self::Mask => "mask",
             Self::Outputs => "outputs",
             Self::Parameters => "parameters",
             Self::OptimizerState => "optimizer state",
@@ -428,6 +489,16 @@ impl fmt::Display for StepError {
             Self::Probability { index, found } => {
                 write!(f, "target {index}: expected a probability, 0 to 1, found {found}")
             }
+            Self::Sign { index, found } => write!(f, "target {index}: expected -1 or 1, found {found}"),
+            Self::Negative { index, found } => write!(f, "target {index}: expected 0 or more, found {found}"),
+            Self::Mask { index, found } => write!(f, "mask {index}: expected 0 or 1, found {found}"),
+            Self::PartialMask { sample } => {
+                write!(f, "sample {sample}: a custom loss has its samples masked whole or not at all")
+            }
+            Self::ClassWeights { outputs } => write!(
+                f,
+                "class weights need class indices or a single output, found target values for {outputs} outputs"
+            ),
             Self::ClassTargets { loss } => {
                 write!(f, "{loss} compares values, found class indices (they are for cross-entropy)")
             }

@@ -5,7 +5,7 @@ use crate::data::{Batches, Samples};
 use crate::error::{FitError, StepError};
 use crate::history::{Epoch, History, Score};
 use crate::layout::{Layout, Schedule};
-use crate::loss::{Loss, Targets};
+use crate::loss::{Loss, Objective, Targets};
 use crate::metric::Metric;
 use crate::network::{Network, zeros};
 use crate::optimizer::Optimizer;
@@ -33,7 +33,8 @@ use core::ops::Range;
 /// ```
 #[must_use = "a Fit does nothing until it is given to Network::fit"]
 pub struct Fit<'a> {
-    loss: Loss,
+    loss: Loss<'a>,
+    class_weights: Option<&'a [f32]>,
     optimizer: Optimizer,
     epochs: usize,
     batch_size: usize,
@@ -58,9 +59,10 @@ enum Validation<'a> {
 
 impl<'a> Fit<'a> {
     /// One epoch in batches of 32, shuffled; no metric, no validation.
-    pub fn new(loss: Loss, optimizer: impl Into<Optimizer>) -> Self {
+    pub fn new(loss: Loss<'a>, optimizer: impl Into<Optimizer>) -> Self {
         Self {
             loss,
+            class_weights: None,
             optimizer: optimizer.into(),
             epochs: 1,
             batch_size: 32,
@@ -72,6 +74,12 @@ impl<'a> Fit<'a> {
             on_epoch: None,
             stop_when: None,
         }
+    }
+
+    /// A weight for each class, as in [`Trainer::with_class_weights`]: what is rare can count as much as what is
+    /// frequent. For training only, as in Keras; the validation is without.
+    pub fn class_weights(self, weights: &'a [f32]) -> Self {
+        Self { class_weights: Some(weights), ..self }
     }
 
     /// Passes over the samples.
@@ -159,8 +167,13 @@ impl Network {
         let (mlp, params) = self.parts_mut();
         let mlp = mlp.with_threads(threads).with_seed(fit.seed);
         let (inputs, outputs) = (mlp.layout().inputs(), mlp.layout().outputs());
-        let trainer = Trainer::new(mlp, fit.loss, fit.optimizer).map_err(StepError::from)?;
-        let samples = Samples::new(x, targets.into(), inputs, outputs, fit.loss)?;
+        let evaluator = Trainer::new(mlp, fit.loss, fit.optimizer).map_err(StepError::from)?;
+        let trainer = match fit.class_weights {
+            Some(weights) => evaluator.with_class_weights(weights).map_err(StepError::from)?,
+            None => evaluator,
+        };
+        let objective = Objective { loss: fit.loss, targets: targets.into(), class_weights: fit.class_weights };
+        let samples = Samples::new(x, objective, inputs, outputs)?;
         let (samples, validation) = match fit.validation {
             Validation::None => (samples, None),
             Validation::Split(fraction) => {
@@ -168,14 +181,15 @@ impl Network {
                 (samples.range(training), Some(samples.range(validation)))
             }
             Validation::Samples(x, targets) => {
-                let validation = Samples::new(x, targets, inputs, outputs, fit.loss);
+                let objective = Objective { loss: fit.loss, targets, class_weights: None };
+                let validation = Samples::new(x, objective, inputs, outputs);
                 (samples, Some(validation.map_err(FitError::Validation)?))
             }
         };
         if fit.batch_size == 0 {
             return Err(FitError::BatchSize);
         }
-        let run = Run::new(trainer, params, samples, validation, fit.batch_size, fit.metric)?;
+        let run = Run::new(trainer, evaluator, params, samples, validation, fit.batch_size, fit.metric)?;
         let batches = Batches::new(&samples, fit.batch_size, fit.shuffle.then_some(fit.seed));
         run.train(batches, fit)
     }
@@ -190,13 +204,14 @@ impl Network {
         &self,
         x: &'a [f32],
         targets: impl Into<Targets<'a>>,
-        loss: Loss,
+        loss: Loss<'a>,
         metric: impl Into<Option<Metric>>,
     ) -> Result<Score, StepError> {
         let layout = self.layout();
         let rows = EVALUATED_ROWS.min(x.len() / layout.inputs());
         let trainer = Trainer::new(self.mlp_on(self.threads_for(rows)), loss, crate::Sgd::new(0.0).into())?;
-        let samples = Samples::new(x, targets.into(), layout.inputs(), layout.outputs(), loss)?;
+        let objective = Objective { loss, targets: targets.into(), class_weights: None };
+        let samples = Samples::new(x, objective, layout.inputs(), layout.outputs())?;
         let mut scratch = Scratch::new(&trainer, samples.len().min(EVALUATED_ROWS))?;
         scratch.evaluate(&trainer, self.params(), &samples, metric.into())
     }
@@ -219,16 +234,19 @@ fn split(len: usize, fraction: f32) -> Result<(Range<usize>, Range<usize>), FitE
 #[derive(Default)]
 struct Tally {
     loss: f64,
-    samples: usize,
+    /// What the mean of the losses is over: samples, or what masks have left.
+    count: usize,
     right: usize,
     of: usize,
 }
 
 impl Tally {
     /// Adds the mean loss of some samples.
-    fn add_loss(&mut self, loss: f32, samples: usize) {
-        self.loss += f64::from(loss) * samples as f64;
-        self.samples += samples;
+    fn add_loss(&mut self, trainer: &Trainer<'_>, loss: f32, samples: &Samples<'_>) {
+        let left = trainer.left(samples.targets());
+        let count = left.unwrap_or(samples.len());
+        self.loss += f64::from(loss) * count as f64;
+        self.count += count;
     }
 
     fn add_outputs(&mut self, metric: Metric, outputs: &[f32], targets: Targets<'_>, layout: &Layout<'_>) {
@@ -239,7 +257,7 @@ impl Tally {
 
     fn score(&self) -> Score {
         Score {
-            loss: (self.loss / self.samples as f64) as f32,
+            loss: (self.loss / self.count.max(1) as f64) as f32,
             metric: (self.of > 0).then(|| (self.right as f64 / self.of as f64) as f32),
         }
     }
@@ -253,7 +271,7 @@ struct Scratch {
 
 impl Scratch {
     fn new(trainer: &Trainer<'_>, batch: usize) -> Result<Self, StepError> {
-        let len = trainer.mlp().workspace_len(batch).or(Err(StepError::TooLarge))?;
+        let len = trainer.workspace_len(batch).or(Err(StepError::TooLarge))?;
         let outputs = match trainer.mlp().schedule() {
             Schedule::Batch => 0,
             Schedule::Lean => trainer.mlp().layout().outputs(),
@@ -279,7 +297,7 @@ impl Scratch {
             let block = samples.range(start..samples.len().min(start + rows));
             self.add_lean_outputs(trainer, params, &block, metric, &mut tally)?;
             let loss = trainer.loss(block.x(), block.targets(), params, &mut self.workspace)?;
-            tally.add_loss(loss, block.len());
+            tally.add_loss(trainer, loss, &block);
             self.add_outputs(trainer, &block, metric, &mut tally);
         }
         Ok(tally.score())
@@ -313,6 +331,8 @@ impl Scratch {
 /// A run of [`Network::fit`], all checked.
 struct Run<'a, 'p> {
     trainer: Trainer<'p>,
+    /// The trainer without weights of classes.
+    evaluator: Trainer<'p>,
     params: &'p mut [f32],
     state: Vec<f32>,
     step: u64,
@@ -326,6 +346,7 @@ struct Run<'a, 'p> {
 impl<'a, 'p> Run<'a, 'p> {
     fn new(
         trainer: Trainer<'p>,
+        evaluator: Trainer<'p>,
         params: &'p mut [f32],
         samples: Samples<'a>,
         validation: Option<Samples<'a>>,
@@ -335,7 +356,7 @@ impl<'a, 'p> Run<'a, 'p> {
         let evaluated = validation.map_or(0, |samples| samples.len().min(EVALUATED_ROWS));
         let scratch = Scratch::new(&trainer, samples.len().min(batch_size).max(evaluated))?;
         let state = zeros(trainer.mlp().layout().optimizer_len(trainer.optimizer())).ok_or(StepError::TooLarge)?;
-        Ok(Self { trainer, params, state, step: 0, samples, validation, batch_size, metric, scratch })
+        Ok(Self { trainer, evaluator, params, state, step: 0, samples, validation, batch_size, metric, scratch })
     }
 
     fn train(mut self, mut batches: Batches, mut fit: Fit<'_>) -> Result<History, FitError> {
@@ -415,7 +436,7 @@ impl<'a, 'p> Run<'a, 'p> {
         }
         let validation = match &self.validation {
             Some(samples) => {
-                let score = self.scratch.evaluate(&self.trainer, self.params, samples, self.metric);
+                let score = self.scratch.evaluate(&self.evaluator, self.params, samples, self.metric);
                 Some(score.map_err(diverged(true))?)
             }
             None => None,
@@ -429,7 +450,7 @@ impl<'a, 'p> Run<'a, 'p> {
         scratch.add_lean_outputs(trainer, params, batch, *metric, tally)?;
         let loss = trainer.train_step(*step, batch.x(), batch.targets(), params, state, &mut scratch.workspace)?;
         *step += 1;
-        tally.add_loss(loss, batch.len());
+        tally.add_loss(trainer, loss, batch);
         scratch.add_outputs(trainer, batch, *metric, tally);
         Ok(())
     }

@@ -36,7 +36,7 @@
 //! let (mut first, mut last) = (None, 0.0);
 //! for step in 0..200 {
 //!     let (x, target) = ([0.5, -0.2, 0.1], [0.7]); // a sensor's readings
-//!     last = trainer.train_step(step, &x, Targets::Values(&target), &mut params, &mut [], &mut workspace)?;
+//!     last = trainer.train_step(step, &x, Targets::values(&target), &mut params, &mut [], &mut workspace)?;
 //!     first.get_or_insert(last);
 //! }
 //! assert!(last < 1e-6 && last < first.unwrap());
@@ -111,7 +111,7 @@ pub use history::{Epoch, History, Score};
 pub use init::{Initializer, init};
 pub use layer::Layer;
 pub use layout::{Layout, Schedule};
-pub use loss::{Loss, Targets};
+pub use loss::{Loss, LossFunction, Targets};
 #[cfg(feature = "alloc")]
 pub use metric::Metric;
 #[cfg(feature = "alloc")]

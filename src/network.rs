@@ -210,7 +210,7 @@ impl Network {
     /// let (mlp, params) = net.parts_mut();
     /// let trainer = Trainer::new(mlp, Loss::MeanSquaredError, Sgd::new(0.1).into())?;
     /// let mut workspace = vec![0.0; mlp.workspace_len(1)?];
-    /// let (x, target) = ([1.0, 0.5], Targets::Values(&[0.3]));
+    /// let (x, target) = ([1.0, 0.5], Targets::values(&[0.3]));
     /// let first = trainer.train_step(0, &x, target, params, &mut [], &mut workspace)?;
     /// let second = trainer.train_step(1, &x, target, params, &mut [], &mut workspace)?;
     /// assert!(second < first);

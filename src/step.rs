@@ -251,7 +251,7 @@ impl<'a> Mlp<'a> {
         x: &'p [f32],
         workspace: &'p mut [f32],
     ) -> Result<Pass<'a, 'p>, StepError> {
-        let plan = self.check_step(params, x, workspace.len())?;
+        let plan = self.check_step(params, x, workspace.len(), 0)?;
         match plan {
             Some(plan) => batch::forward(self, plan, mode, params, x, workspace),
             None => {
@@ -281,13 +281,23 @@ impl<'a> Mlp<'a> {
         Ok(batch)
     }
 
-    /// Checks what a step is given; returns the plan of the batch schedule.
-    fn check_step(&self, params: &[f32], x: &[f32], workspace: usize) -> Result<Option<Plan>, StepError> {
+    /// Checks what a step is given; returns the plan of the batch schedule. `lean_scratch` floats of the workspace
+    /// are wanted beside the neurons in the lean schedule.
+    fn check_step(
+        &self,
+        params: &[f32],
+        x: &[f32],
+        workspace: usize,
+        lean_scratch: usize,
+    ) -> Result<Option<Plan>, StepError> {
         let batch = self.check(params, x)?;
         let (needed, plan) = match self.schedule {
             Schedule::Lean if batch != 1 => return Err(StepError::LeanBatch { found: batch }),
             Schedule::Lean if self.layout.has_batch_norm() => return Err(StepError::LeanBatchNorm),
-            Schedule::Lean => (self.layout.lean_workspace_len(), None),
+            Schedule::Lean => {
+                let neurons = self.layout.lean_workspace_len();
+                (neurons.checked_add(lean_scratch).ok_or(StepError::TooLarge)?, None)
+            }
             Schedule::Batch => {
                 let plan = self.plan(batch).ok_or(StepError::TooLarge)?;
                 (plan.workspace_len, Some(plan))

@@ -74,13 +74,13 @@ const STEPS: u64 = 10_000;
 struct Workload {
     name: &'static str,
     layout: Layout<'static>,
-    loss: Loss,
+    loss: Loss<'static>,
     optimizer: Optimizer,
     batch: usize,
     classes: bool,
 }
 
-const fn plain(name: &'static str, layout: Layout<'static>, loss: Loss, optimizer: Optimizer) -> Workload {
+const fn plain(name: &'static str, layout: Layout<'static>, loss: Loss<'static>, optimizer: Optimizer) -> Workload {
     Workload { name, layout, loss, optimizer, batch: 8, classes: false }
 }
 
@@ -136,7 +136,7 @@ fn count(workload: &Workload, mlp: Mlp<'_>, steps: u64) -> [usize; 3] {
     let x: Vec<f32> = (0..batch * layout.inputs()).map(|_| rng.uniform()).collect();
     let values: Vec<f32> = (0..batch * layout.outputs()).map(|_| rng.uniform()).collect();
     let classes: Vec<u32> = (0..batch).map(|_| rng.below(layout.outputs() as u32)).collect();
-    let targets = if workload.classes { Targets::Classes(&classes) } else { Targets::Values(&values) };
+    let targets = if workload.classes { Targets::classes(&classes) } else { Targets::values(&values) };
     let mut params = vec![0.0; layout.params_len()];
     init(&layout, 7, &mut params).unwrap();
     let mut state = vec![0.0; layout.optimizer_len(&optimizer)];
@@ -204,7 +204,7 @@ fn an_allocation_is_counted() {
     let in_the_loop = allocations(|| {
         for step in 0..50 {
             let mut workspace = vec![0.0; mlp.workspace_len(1).unwrap()];
-            let targets = Targets::Values(&[1.0]);
+            let targets = Targets::values(&[1.0]);
             trainer.train_step(step, &[0.5; 20], targets, &mut params, &mut [], &mut workspace).unwrap();
         }
     });

@@ -13,7 +13,7 @@ use microprop::{
 };
 use naive::math::Arithmetic as NaiveArithmetic;
 use naive::random::Random;
-use naive::{Activation as Act, Dense, Init, Network, Sample, Target};
+use naive::{Activation as Act, Dense, Goal, Init, Network, Sample, Target};
 use std::fmt::Write;
 
 const DOCUMENT: &str = include_str!("../docs/ARITHMETIC.md");
@@ -35,31 +35,63 @@ struct Run {
     samples: usize,
     batch: usize,
     steps: usize,
+    /// With sample weights and a mask, and with class weights where targets are classes.
+    weighed: bool,
 }
 
-use naive::Loss::{BinaryCrossEntropy, CrossEntropy, HalfMeanSquaredError, MeanSquaredError};
+use naive::Loss::*;
 use naive::Optimizer::{Adam as AdamW, Momentum, Sgd as Plain};
 
 #[rustfmt::skip]
 const RUNS: &[Run] = &[
     Run { name: "one", inputs: 20, layers: &[Dense(64, Act::Relu, Init::GlorotUniform), Dense(1, Act::Sigmoid, Init::GlorotUniform)],
-          loss: BinaryCrossEntropy, classes: false, optimizer: Plain { rate: 0.1 }, samples: 96, batch: 32, steps: 12 },
+          loss: BinaryCrossEntropy, classes: false, optimizer: Plain { rate: 0.1 }, samples: 96, batch: 32, steps: 12, weighed: false },
     Run { name: "dot", inputs: 603, layers: &[Dense(1, Act::Linear, Init::LecunNormal)],
-          loss: HalfMeanSquaredError, classes: false, optimizer: Plain { rate: 0.002 }, samples: 10, batch: 5, steps: 10 },
+          loss: HalfMeanSquaredError, classes: false, optimizer: Plain { rate: 0.002 }, samples: 10, batch: 5, steps: 10, weighed: false },
     Run { name: "two", inputs: 5, layers: &[Dense(17, Act::Tanh, Init::LecunUniform), Dense(2, Act::Tanh, Init::GlorotNormal)],
-          loss: MeanSquaredError, classes: false, optimizer: Momentum { rate: 0.05, decay: 0.9, nesterov: false }, samples: 62, batch: 31, steps: 12 },
+          loss: MeanSquaredError, classes: false, optimizer: Momentum { rate: 0.05, decay: 0.9, nesterov: false }, samples: 62, batch: 31, steps: 12, weighed: false },
     Run { name: "ten", inputs: 64, layers: &[Dense(33, Act::Relu, Init::HeUniform), Dense(10, Act::Softmax, Init::GlorotUniform)],
-          loss: CrossEntropy, classes: true, optimizer: AdamW { rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, corrected: true }, samples: 66, batch: 33, steps: 12 },
+          loss: CrossEntropy, classes: true, optimizer: AdamW { rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, corrected: true }, samples: 66, batch: 33, steps: 12, weighed: false },
     Run { name: "sixteen", inputs: 301, layers: &[Dense(16, Act::LeakyRelu(0.01), Init::HeNormal), Dense(33, Act::Sigmoid, Init::GlorotNormal), Dense(3, Act::Linear, Init::LecunNormal)],
-          loss: HalfMeanSquaredError, classes: false, optimizer: Momentum { rate: 0.02, decay: 0.8, nesterov: true }, samples: 14, batch: 7, steps: 10 },
+          loss: HalfMeanSquaredError, classes: false, optimizer: Momentum { rate: 0.02, decay: 0.8, nesterov: true }, samples: 14, batch: 7, steps: 10, weighed: false },
     Run { name: "wide", inputs: 270, layers: &[Dense(290, Act::Relu, Init::HeNormal), Dense(19, Act::Sigmoid, Init::GlorotUniform)],
-          loss: BinaryCrossEntropy, classes: false, optimizer: Plain { rate: 0.5 }, samples: 6, batch: 3, steps: 6 },
+          loss: BinaryCrossEntropy, classes: false, optimizer: Plain { rate: 0.5 }, samples: 6, batch: 3, steps: 6, weighed: false },
     Run { name: "outputs", inputs: 9, layers: &[Dense(17, Act::Tanh, Init::GlorotUniform), Dense(300, Act::Softmax, Init::GlorotUniform)],
-          loss: CrossEntropy, classes: false, optimizer: Plain { rate: 0.05 }, samples: 8, batch: 4, steps: 8 },
+          loss: CrossEntropy, classes: false, optimizer: Plain { rate: 0.05 }, samples: 8, batch: 4, steps: 8, weighed: false },
     Run { name: "tall", inputs: 7, layers: &[Dense(18, Act::Tanh, Init::LecunNormal), Dense(1, Act::Linear, Init::LecunNormal)],
-          loss: MeanSquaredError, classes: false, optimizer: AdamW { rate: 0.01, beta1: 0.8, beta2: 0.99, epsilon: 1e-7, corrected: false }, samples: 600, batch: 300, steps: 4 },
+          loss: MeanSquaredError, classes: false, optimizer: AdamW { rate: 0.01, beta1: 0.8, beta2: 0.99, epsilon: 1e-7, corrected: false }, samples: 600, batch: 300, steps: 4, weighed: false },
     Run { name: "squared", inputs: 8, layers: &[Dense(20, Act::LeakyRelu(0.2), Init::HeUniform), Dense(5, Act::Softmax, Init::Zeros)],
-          loss: MeanSquaredError, classes: false, optimizer: Plain { rate: 0.5 }, samples: 40, batch: 20, steps: 12 },
+          loss: MeanSquaredError, classes: false, optimizer: Plain { rate: 0.5 }, samples: 40, batch: 20, steps: 12, weighed: false },
+    Run { name: "absolute", inputs: 6, layers: &[Dense(20, Act::Tanh, Init::GlorotUniform), Dense(5, Act::Linear, Init::LecunNormal)],
+          loss: MeanAbsoluteError, classes: false, optimizer: Plain { rate: 0.1 }, samples: 24, batch: 12, steps: 10, weighed: false },
+    Run { name: "huber", inputs: 7, layers: &[Dense(18, Act::Tanh, Init::GlorotUniform), Dense(1, Act::LeakyRelu(0.1), Init::LecunNormal)],
+          loss: Huber(0.25), classes: false, optimizer: Momentum { rate: 0.05, decay: 0.9, nesterov: false }, samples: 24, batch: 12, steps: 10, weighed: false },
+    Run { name: "log_cosh", inputs: 9, layers: &[Dense(33, Act::Relu, Init::HeUniform), Dense(19, Act::Linear, Init::HeNormal)],
+          loss: LogCosh, classes: false, optimizer: Plain { rate: 0.5 }, samples: 20, batch: 10, steps: 10, weighed: false },
+    Run { name: "quantile", inputs: 5, layers: &[Dense(17, Act::Tanh, Init::LecunUniform), Dense(3, Act::Sigmoid, Init::GlorotNormal)],
+          loss: Quantile(0.8), classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+    Run { name: "counts", inputs: 5, layers: &[Dense(17, Act::Tanh, Init::LecunUniform), Dense(4, Act::Sigmoid, Init::GlorotNormal)],
+          loss: Poisson, classes: false, optimizer: Plain { rate: 0.1 }, samples: 24, batch: 8, steps: 10, weighed: false },
+    Run { name: "margin", inputs: 8, layers: &[Dense(18, Act::Relu, Init::HeNormal), Dense(17, Act::Linear, Init::HeNormal)],
+          loss: Hinge, classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+    Run { name: "smooth", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(10, Act::Softmax, Init::GlorotUniform)],
+          loss: SmoothedCrossEntropy(0.1), classes: true, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+    Run { name: "soft", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(33, Act::Softmax, Init::GlorotUniform)],
+          loss: SmoothedCrossEntropy(0.3), classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: false },
+    Run { name: "labels", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(7, Act::Sigmoid, Init::GlorotUniform)],
+          loss: SmoothedBinaryCrossEntropy(0.2), classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+    Run { name: "binary", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(18, Act::Sigmoid, Init::GlorotUniform)],
+          loss: BinaryCrossEntropyOfProbabilities, classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+    Run { name: "categorical", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(20, Act::Softmax, Init::GlorotUniform)],
+          loss: CrossEntropyOfProbabilities, classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: false },
+    Run { name: "divergence", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(17, Act::Softmax, Init::GlorotUniform)],
+          loss: KullbackLeibler, classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: true },
+    Run { name: "masked", inputs: 8, layers: &[Dense(20, Act::LeakyRelu(0.2), Init::HeUniform), Dense(5, Act::Softmax, Init::GlorotNormal)],
+          loss: HalfMeanSquaredError, classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+    Run { name: "classes", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(3, Act::Softmax, Init::GlorotUniform)],
+          loss: CrossEntropy, classes: true, optimizer: AdamW { rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, corrected: true }, samples: 24, batch: 8, steps: 10, weighed: true },
+    Run { name: "rows", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(18, Act::Softmax, Init::GlorotUniform)],
+          loss: CrossEntropy, classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: true },
 ];
 
 /// What a run ends with.
@@ -74,8 +106,12 @@ struct End {
 /// What a run learns.
 struct Data {
     x: Vec<f32>,
+    /// NaN where they are masked.
     values: Vec<f32>,
     classes: Vec<u32>,
+    sample_weights: Vec<f32>,
+    mask: Vec<f32>,
+    class_weights: Vec<f32>,
 }
 
 impl Run {
@@ -83,7 +119,7 @@ impl Run {
         self.layers.last().unwrap().0
     }
 
-    /// Inputs 2u − 1, every sixth +0; then targets: classes, bits for binary cross-entropy, else u.
+    /// Inputs 2u − 1, every sixth +0; then targets: classes, bits, signs, counts, else u; then weights and mask.
     fn data(&self) -> Data {
         let mut random = Random::new(SEED, DATA_STREAM);
         let x = (0..self.samples * self.inputs).map(|i| {
@@ -96,11 +132,22 @@ impl Run {
             classes.extend((0..self.samples).map(|_| random.below(self.outputs() as u32)));
         } else {
             values.extend((0..self.samples * self.outputs()).map(|_| match self.loss {
-                BinaryCrossEntropy => random.below(2) as f32,
+                BinaryCrossEntropy | SmoothedBinaryCrossEntropy(_) => random.below(2) as f32,
+                Hinge => 2.0 * random.below(2) as f32 - 1.0,
+                Poisson => random.below(4) as f32,
                 _ => random.uniform(),
             }));
         }
-        Data { x, values, classes }
+        let (mut sample_weights, mut mask, mut class_weights) = (vec![], vec![], vec![]);
+        if self.weighed {
+            sample_weights.extend((0..self.samples).map(|_| random.uniform()));
+            mask.extend((0..self.samples * self.outputs()).map(|_| f32::from(random.below(4) > 0)));
+            if self.classes {
+                class_weights.extend((0..self.outputs()).map(|_| random.uniform()));
+            }
+            values.iter_mut().zip(&mask).filter(|(_, m)| **m == 0.0).for_each(|(t, _)| *t = f32::NAN);
+        }
+        Data { x, values, classes, sample_weights, mask, class_weights }
     }
 
     /// Steps of a run, and the samples each takes.
@@ -116,17 +163,25 @@ impl Run {
     fn naive(&self, arithmetic: NaiveArithmetic, lean: bool) -> (End, Vec<f32>) {
         let network = self.network(arithmetic, lean);
         let data = self.data();
-        let targets: Vec<Target<'_>> = match self.classes {
-            true => data.classes.iter().map(|&class| Target::Class(class)).collect(),
-            false => data.values.chunks(self.outputs()).map(Target::Values).collect(),
+        let goal = |sample: usize| -> Goal<'_> {
+            let outputs = sample * self.outputs()..(sample + 1) * self.outputs();
+            let class = data.classes.get(sample);
+            Goal {
+                target: class
+                    .map_or_else(|| Target::Values(&data.values[outputs.clone()]), |&class| Target::Class(class)),
+                weight: data.sample_weights.get(sample).copied(),
+                class_weight: class.and_then(|&class| data.class_weights.get(class as usize)).copied(),
+                mask: data.mask.get(outputs),
+            }
         };
+        let goals: Vec<Goal<'_>> = (0..self.samples).map(goal).collect();
         let mut params = network.init(SEED);
         let mut state = vec![0.0; params.len() * self.optimizer().state_per_parameter()];
         let (steps, batch) = self.schedule(lean);
         let losses = (0..steps).map(|step| {
             let from = step * batch % self.samples;
             let x = &data.x[from * self.inputs..][..batch * self.inputs];
-            network.train_step(step as u64, x, &targets[from..from + batch], &mut params, &mut state).to_bits()
+            network.train_step(step as u64, x, &goals[from..from + batch], &mut params, &mut state).to_bits()
         });
         let losses = losses.collect();
         (End { losses, params: naive::hash(&params), state: naive::hash(&state) }, params)
@@ -140,12 +195,23 @@ impl Run {
         optimizer(self.optimizer)
     }
 
-    fn loss(&self) -> Loss {
+    fn loss(&self) -> Loss<'static> {
         match self.loss {
             HalfMeanSquaredError => Loss::HalfMeanSquaredError,
             MeanSquaredError => Loss::MeanSquaredError,
+            MeanAbsoluteError => Loss::MeanAbsoluteError,
+            Huber(delta) => Loss::Huber { delta },
+            LogCosh => Loss::LogCosh,
+            Quantile(quantile) => Loss::Quantile { quantile },
+            Poisson => Loss::Poisson,
+            Hinge => Loss::Hinge,
             BinaryCrossEntropy => Loss::BinaryCrossEntropy,
+            SmoothedBinaryCrossEntropy(smoothing) => Loss::SmoothedBinaryCrossEntropy { smoothing },
+            BinaryCrossEntropyOfProbabilities => Loss::BinaryCrossEntropyOfProbabilities,
             CrossEntropy => Loss::CrossEntropy,
+            SmoothedCrossEntropy(smoothing) => Loss::SmoothedCrossEntropy { smoothing },
+            CrossEntropyOfProbabilities => Loss::CrossEntropyOfProbabilities,
+            KullbackLeibler => Loss::KullbackLeibler,
         }
     }
 
@@ -156,6 +222,10 @@ impl Run {
         let trainer = Trainer::new(mlp, self.loss(), self.optimizer()).unwrap();
         let (steps, batch) = self.schedule(lean);
         let data = self.data();
+        let trainer = match data.class_weights.as_slice() {
+            [] => trainer,
+            weights => trainer.with_class_weights(weights).unwrap(),
+        };
         let mut params = vec![f32::NAN; layout.params_len()];
         microprop::init(&layout, SEED, &mut params).unwrap();
         let mut state = vec![0.0; layout.optimizer_len(&self.optimizer())];
@@ -164,8 +234,14 @@ impl Run {
             let from = step * batch % self.samples;
             let x = &data.x[from * self.inputs..][..batch * self.inputs];
             let targets = match self.classes {
-                true => Targets::Classes(&data.classes[from..from + batch]),
-                false => Targets::Values(&data.values[from * self.outputs()..][..batch * self.outputs()]),
+                true => Targets::classes(&data.classes[from..from + batch]),
+                false => Targets::values(&data.values[from * self.outputs()..][..batch * self.outputs()]),
+            };
+            let targets = match self.weighed {
+                true => targets
+                    .with_sample_weights(&data.sample_weights[from..from + batch])
+                    .with_mask(&data.mask[from * self.outputs()..][..batch * self.outputs()]),
+                false => targets,
             };
             trainer.train_step(step as u64, x, targets, &mut params, &mut state, &mut workspace).unwrap().to_bits()
         });
@@ -241,6 +317,21 @@ const HASHES: &[(&str, [u64; 4])] = &[
     ("outputs", [0x4bba3ff96cc430f5, 0x0084294dbeff023e, 0xad05027237e69f98, 0x3f34f5961cfdc2d0]),
     ("tall", [0xc8537dd484f021fd, 0x82f118586716ca16, 0xf85d5f6eff35d72e, 0x47b10a4fb6c0b93f]),
     ("squared", [0xa7a45281813bddb8, 0x13151c0bd0b363a2, 0xd03a8567482baac9, 0x2fb36db6e2b325c6]),
+    ("absolute", [0xa64f4a6dab6f294d, 0xceb2474b273fb7a3, 0xf80031b825aa8d03, 0x07defe25f4002211]),
+    ("huber", [0xd944ebce74c463ea, 0x56d359526a25377a, 0x1db12b25d241c256, 0x0884dcf2d3b35d89]),
+    ("log_cosh", [0x060d25bda840ef4b, 0x42035b194b683a4a, 0xcabe4b82ad0d0576, 0xddccb7df6acf656d]),
+    ("quantile", [0xc4df5934ba96516c, 0xf1e840b25c586062, 0xd996fc2d0d67b089, 0x049009232f111f86]),
+    ("counts", [0xf12d3eccb0a70e0a, 0x1162086c10833d67, 0x60769ebb751f36bf, 0x568c05b92221d679]),
+    ("margin", [0xc9c461e4dc63bd4b, 0x5aa56284f196e39f, 0x09472ac0f7d9ab03, 0x9d3a37671dae0a0f]),
+    ("smooth", [0x05971b4f3a807966, 0x1d2040cf7b791f03, 0x79c0474d3b09fa95, 0xd906b1f111b7ec63]),
+    ("soft", [0x0c1664fd0f6bb2ba, 0x4978ca0bf683d371, 0x431a6bdffbba5274, 0x29f383db62ad90fe]),
+    ("labels", [0x27e756ca1188d2ef, 0xa42b21ea7b0b28bd, 0x586d311132394464, 0xd6a05d34830fe742]),
+    ("binary", [0x4c8cd0729094835a, 0xdd13ec68bf314c58, 0x31e3b4618a1a0076, 0x23742271e27b84b0]),
+    ("categorical", [0xa0e5a2b20a3fd20b, 0xa00fac7a4b25f426, 0x9463b0e8ba3a103c, 0xd525ed758003fe7f]),
+    ("divergence", [0x664e78c2f40931fd, 0x55a1747aaf31e3fd, 0xffd28b4839bbb480, 0x9183d471c8d01a5e]),
+    ("masked", [0xf2f6031581971a0c, 0xce34c85367bbd506, 0xce2630e1aae53293, 0xd8520bf5641e48ab]),
+    ("classes", [0x7f13daeb30c57adc, 0xe3d8ba157dcca7b9, 0x769536dd85d09e7d, 0x69672a82a2d931c7]),
+    ("rows", [0x7534b5cb837be9e7, 0xcaa6843063d29f53, 0x5dac32ddaad4d714, 0xaddb502a9878423d]),
 ];
 
 /// Hashes of the initial weights of a 33-17 layer, see [`init_hash`].
@@ -355,7 +446,7 @@ fn a_callers_delta_has_the_naive_programs_bits() {
                 let network = Network { inputs, layers: &dense, ..RUNS[0].network(arithmetic, lean) };
                 let params = network.init(SEED);
                 let samples: Vec<Sample> = (x.chunks(inputs).zip(delta.chunks(outputs)))
-                    .map(|(x, delta)| network.sample(&params, x, Target::Delta(delta), batch))
+                    .map(|(x, delta)| network.sample(&params, x, Target::Delta(delta), 1.0))
                     .collect();
                 let outputs_expected: Vec<f32> = x.chunks(inputs).flat_map(|x| network.predict(&params, x)).collect();
                 let below: Vec<f32> = samples.iter().flat_map(|sample| sample.deltas[0].clone()).collect();
@@ -404,13 +495,13 @@ fn the_lean_schedule_skips_rows_of_zero_inputs() {
             };
             let before = [-0.0_f32; 9];
             let mut expected = before;
-            network.train_step(0, &x, &[Target::Values(&targets)], &mut expected, &mut []);
+            network.train_step(0, &x, &[Target::Values(&targets).into()], &mut expected, &mut []);
             for isa in isas(arithmetic) {
                 let mlp = Mlp::new(layout, isa).with_schedule(if lean { Schedule::Lean } else { Schedule::Batch });
                 let trainer = Trainer::new(mlp, Loss::HalfMeanSquaredError, Sgd::new(0.5).into()).unwrap();
                 let mut workspace = vec![0.0; mlp.workspace_len(1).unwrap()];
                 let mut params = before;
-                trainer.train_step(0, &x, Targets::Values(&targets), &mut params, &mut [], &mut workspace).unwrap();
+                trainer.train_step(0, &x, Targets::values(&targets), &mut params, &mut [], &mut workspace).unwrap();
                 assert_eq!(bits(&params), bits(&expected), "{x:?} on {isa}, lean: {lean}");
                 assert_eq!(bits(&params[..3]), bits(&before[..3]), "{x:?} on {isa}, lean: {lean}");
             }
@@ -512,13 +603,13 @@ fn example() -> String {
     line("W1 row 0", &params[..2]);
     line("W1 row 1", &params[2..4]);
     line("W2", &params[6..8]);
-    let sample = network.sample(&params, &x, Target::Values(&t), 1);
+    let sample = network.sample(&params, &x, Target::Values(&t), 1.0);
     line("x", &x);
     line("values of layer 1", &sample.values[1]);
     line("output", &network.predict(&params, &x));
     line("delta of layer 2", &sample.deltas[2]);
     line("delta of layer 1", &sample.deltas[1]);
-    let loss = network.train_step(0, &x, &[Target::Values(&t)], &mut params, &mut []);
+    let loss = network.train_step(0, &x, &[Target::Values(&t).into()], &mut params, &mut []);
     line("loss", &[loss]);
     line("new W1 row 0", &params[..2]);
     line("new W1 row 1", &params[2..4]);
@@ -539,10 +630,13 @@ fn row(run: &Run, hashes: &[u64; 4]) -> String {
 fn description(run: &Run) -> String {
     let layer = |&Dense(units, activation, init): &Dense| format!("{units} {activation:?} {init:?}");
     let layers: Vec<String> = run.layers.iter().map(layer).collect();
-    let Run { name, inputs, loss, classes, optimizer, samples, batch, steps, .. } = run;
+    let Run { name, inputs, loss, classes, optimizer, samples, batch, steps, weighed, .. } = run;
     let classes = if *classes { ", classes" } else { "" };
+    let weighed = if *weighed { ", weighed" } else { "" };
     let layers = layers.join(", ");
-    format!("| {name} | {inputs}, {layers} | {loss:?}{classes} | {optimizer:?} | {samples} | {batch} | {steps} |")
+    format!(
+        "| {name} | {inputs}, {layers} | {loss:?}{classes}{weighed} | {optimizer:?} | {samples} | {batch} | {steps} |"
+    )
 }
 
 fn init_row(init: Init, hash: u64) -> String {

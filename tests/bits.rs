@@ -16,7 +16,7 @@ struct Case {
     name: &'static str,
     inputs: usize,
     layers: Vec<Layer>,
-    loss: Loss,
+    loss: Loss<'static>,
     optimizer: Optimizer,
     batch: usize,
     steps: u64,
@@ -27,7 +27,7 @@ impl Case {
         name: &'static str,
         inputs: usize,
         layers: &[Layer],
-        loss: Loss,
+        loss: Loss<'static>,
         optimizer: impl Into<Optimizer>,
         batch: usize,
         steps: u64,
@@ -176,9 +176,9 @@ impl Case {
     /// Cross-entropy has classes where the batch is odd, values where it is even.
     fn targets<'t>(&self, values: &'t [f32], classes: &'t [u32]) -> Targets<'t> {
         if self.loss == CrossEntropy && self.batch % 2 == 1 {
-            Targets::Classes(classes)
+            Targets::classes(classes)
         } else {
-            Targets::Values(values)
+            Targets::values(values)
         }
     }
 

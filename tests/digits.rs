@@ -67,7 +67,7 @@ fn train(trainer: &Trainer, digits: &Digits, mut train: Vec<usize>, reference: &
                 x.extend_from_slice(&digits.pixels[64 * i..64 * (i + 1)]);
                 labels.push(digits.labels[i]);
             }
-            trainer.train_step(step, &x, Targets::Classes(&labels), &mut params, &mut state, &mut workspace).unwrap();
+            trainer.train_step(step, &x, Targets::classes(&labels), &mut params, &mut state, &mut workspace).unwrap();
             step += 1;
         }
     }

@@ -10,7 +10,8 @@
 use microprop::Activation::{Elu, LeakyRelu, Linear, Relu, Sigmoid, Softmax, Tanh};
 use microprop::{
     Activation, Adam, Buffer, Delta, EpsilonPlacement, Initializer, Isa, IsaError, Layer, Layout, LayoutError, Loss,
-    Mlp, Optimizer, Rng, Schedule, Sgd, StepError, Targets, Trainer, TrainerError, hash, init, kernels, layout,
+    LossFunction, Mlp, Optimizer, Rng, Schedule, Sgd, StepError, Targets, Trainer, TrainerError, hash, init, kernels,
+    layout,
 };
 use std::fmt::Display;
 
@@ -330,7 +331,7 @@ fn networks_check_every_length() {
                     ],
                     &|s| {
                         let [x, targets, params, state, workspace] = s else { unreachable!() };
-                        trainer.train_step(0, x, Targets::Values(targets), params, state, workspace).map(drop)
+                        trainer.train_step(0, x, Targets::values(targets), params, state, workspace).map(drop)
                     },
                 );
                 sweep(
@@ -344,7 +345,7 @@ fn networks_check_every_length() {
                     ],
                     &|s| {
                         let [x, targets, params, gradient, workspace] = s else { unreachable!() };
-                        trainer.gradient(0, x, Targets::Values(targets), params, gradient, workspace).map(drop)
+                        trainer.gradient(0, x, Targets::values(targets), params, gradient, workspace).map(drop)
                     },
                 );
                 sweep(
@@ -357,7 +358,7 @@ fn networks_check_every_length() {
                     ],
                     &|s| {
                         let [x, targets, params, workspace] = s else { unreachable!() };
-                        trainer.loss(x, Targets::Values(targets), params, workspace).map(drop)
+                        trainer.loss(x, Targets::values(targets), params, workspace).map(drop)
                     },
                 );
                 sweep(
@@ -394,7 +395,7 @@ fn spoilt(
     let mut params = numbers(layout.params_len(), 2);
     let mut state = numbers(layout.optimizer_len(trainer.optimizer()), 3);
     let mut gradient = numbers(layout.trainable_len(), 4);
-    let mut workspace = vec![0.0; trainer.mlp().workspace_len(batch).unwrap()];
+    let mut workspace = vec![0.0; trainer.workspace_len(batch).unwrap()];
     prepare(&mut x, &mut params);
     let before = [bits(&params), bits(&state), bits(&gradient)];
     let results = [
@@ -411,9 +412,13 @@ fn spoilt(
     results[0]
 }
 
+fn takes_classes(loss: Loss<'_>) -> bool {
+    matches!(loss, Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. })
+}
+
 #[test]
 fn a_loss_that_is_not_finite_changes_nothing() {
-    const TOPS: [(Activation, Loss); 9] = [
+    const TOPS: [(Activation, Loss); 17] = [
         (Linear, Loss::HalfMeanSquaredError),
         (Linear, Loss::MeanSquaredError),
         (Relu, Loss::MeanSquaredError),
@@ -423,6 +428,14 @@ fn a_loss_that_is_not_finite_changes_nothing() {
         (Tanh, Loss::MeanSquaredError),
         (Sigmoid, Loss::MeanSquaredError),
         (Softmax, Loss::MeanSquaredError),
+        (Linear, Loss::MeanAbsoluteError),
+        (Linear, Loss::Huber { delta: 0.1 }),
+        (Linear, Loss::LogCosh),
+        (Relu, Loss::Quantile { quantile: 0.9 }),
+        (Softmax, Loss::SmoothedCrossEntropy { smoothing: 0.1 }),
+        (Sigmoid, Loss::SmoothedBinaryCrossEntropy { smoothing: 0.1 }),
+        (Sigmoid, Loss::BinaryCrossEntropyOfProbabilities),
+        (Softmax, Loss::KullbackLeibler),
     ];
     let mut seen = 0;
     for isa in Isa::available() {
@@ -438,9 +451,9 @@ fn a_loss_that_is_not_finite_changes_nothing() {
                             let trainer = Trainer::new(mlp, loss, optimizer).unwrap();
                             let values = numbers(batch * outputs, 6);
                             let classes = vec![outputs as u32 - 1; batch];
-                            let mut targets = vec![Targets::Values(&values)];
-                            if loss == Loss::CrossEntropy {
-                                targets.push(Targets::Classes(&classes));
+                            let mut targets = vec![Targets::values(&values)];
+                            if takes_classes(loss) {
+                                targets.push(Targets::classes(&classes));
                             }
                             let mut check = |result: Result<f32, StepError>, what: &str| {
                                 let what = format!("{what}, {outputs} outputs, {trainer:?}");
@@ -468,7 +481,11 @@ fn a_loss_that_is_not_finite_changes_nothing() {
                                 // What saturates (tanh, sigmoid under a squared error) makes a
                                 // finite loss of an infinite pre-activation.
                                 let grows = matches!(top, Linear | Relu | LeakyRelu { .. });
-                                if hidden == Relu && (grows || loss != Loss::MeanSquaredError) {
+                                let fused = match loss {
+                                    Loss::BinaryCrossEntropy | Loss::SmoothedBinaryCrossEntropy { .. } => true,
+                                    loss => takes_classes(loss),
+                                };
+                                if hidden == Relu && (grows || fused) {
                                     check(spoilt(&trainer, batch, targets, &input(f32::INFINITY)), "an infinite input");
                                     let large = |x: &mut [f32], params: &mut [f32]| {
                                         x.fill(1e20);
@@ -481,8 +498,8 @@ fn a_loss_that_is_not_finite_changes_nothing() {
                                 let mut values = values.clone();
                                 let index = values.len() - 1;
                                 values[index] = bad;
-                                let result = spoilt(&trainer, batch, Targets::Values(&values), &|_, _| ());
-                                if loss == Loss::BinaryCrossEntropy {
+                                let result = spoilt(&trainer, batch, Targets::values(&values), &|_, _| ());
+                                if top == Sigmoid && loss != Loss::MeanSquaredError || loss == Loss::KullbackLeibler {
                                     let Err(StepError::Probability { index: at, found }) = result else {
                                         panic!("{bad} as a target: {result:?}");
                                     };
@@ -513,27 +530,29 @@ fn targets_are_checked() {
         // Classes.
         for bad in [4, 5, u32::MAX] {
             let mut classes = vec![3; batch];
-            assert!(train(Softmax, Loss::CrossEntropy, Targets::Classes(&classes)).is_ok());
+            assert!(train(Softmax, Loss::CrossEntropy, Targets::classes(&classes)).is_ok());
             classes[last] = bad;
             assert_eq!(
-                train(Softmax, Loss::CrossEntropy, Targets::Classes(&classes)),
+                train(Softmax, Loss::CrossEntropy, Targets::classes(&classes)),
                 Err(StepError::Class { sample: last, found: bad, classes: 4 })
             );
         }
         for found in [0, batch - 1, batch + 1, 50_021] {
             if found != batch {
                 let classes = vec![0; found];
-                let result = train(Softmax, Loss::CrossEntropy, Targets::Classes(&classes));
+                let result = train(Softmax, Loss::CrossEntropy, Targets::classes(&classes));
                 assert_eq!(result.err(), length(Buffer::Targets, batch, found));
             }
         }
-        for (top, loss) in [
-            (Sigmoid, Loss::BinaryCrossEntropy),
-            (Linear, Loss::MeanSquaredError),
-            (Softmax, Loss::HalfMeanSquaredError),
+        for (top, loss, name) in [
+            (Sigmoid, Loss::BinaryCrossEntropy, "binary cross-entropy"),
+            (Linear, Loss::MeanSquaredError, "mean squared error"),
+            (Softmax, Loss::HalfMeanSquaredError, "half mean squared error"),
+            (Softmax, Loss::CrossEntropyOfProbabilities, "cross-entropy of probabilities"),
+            (Linear, Loss::Custom(&Sum), "sum of outputs"),
         ] {
             let classes = vec![0; batch];
-            assert_eq!(train(top, loss, Targets::Classes(&classes)), Err(StepError::ClassTargets { loss }));
+            assert_eq!(train(top, loss, Targets::classes(&classes)), Err(StepError::ClassTargets { loss: name }));
         }
         // Probabilities.
         for (value, fine) in
@@ -541,13 +560,186 @@ fn targets_are_checked() {
         {
             let mut values = vec![0.5; 4 * batch];
             values[4 * last + 1] = value;
-            let result = train(Sigmoid, Loss::BinaryCrossEntropy, Targets::Values(&values));
             let expected = StepError::Probability { index: 4 * last + 1, found: value };
-            assert_eq!(result.err(), if fine { None } else { Some(expected) });
+            for loss in [
+                Loss::BinaryCrossEntropy,
+                Loss::SmoothedBinaryCrossEntropy { smoothing: 0.1 },
+                Loss::BinaryCrossEntropyOfProbabilities,
+                Loss::CrossEntropyOfProbabilities,
+                Loss::KullbackLeibler,
+            ] {
+                let result = train(Sigmoid, loss, Targets::values(&values));
+                assert_eq!(result.err(), if fine { None } else { Some(expected) });
+                // What is masked is not looked at.
+                let mut mask = vec![1.0; 4 * batch];
+                mask[4 * last + 1] = 0.0;
+                assert!(train(Sigmoid, loss, Targets::values(&values).with_mask(&mask)).is_ok());
+            }
+        }
+        // Signs and counts.
+        for (value, is_sign, is_count) in
+            [(1.0, true, true), (-1.0, true, false), (0.0, false, true), (-0.0, false, true), (1.5, false, true)]
+        {
+            let mut values = vec![1.0; 4 * batch];
+            let index = 4 * last + 2;
+            values[index] = value;
+            let result = train(Linear, Loss::Hinge, Targets::values(&values));
+            assert_eq!(result.err(), if is_sign { None } else { Some(StepError::Sign { index, found: value }) });
+            let result = train(Sigmoid, Loss::Poisson, Targets::values(&values));
+            assert_eq!(result.err(), if is_count { None } else { Some(StepError::Negative { index, found: value }) });
         }
         // Cross-entropy takes any weights.
         let values: Vec<f32> = [0.5, -2.0, 0.0, 3.0].repeat(batch);
-        assert!(train(Softmax, Loss::CrossEntropy, Targets::Values(&values)).is_ok());
+        assert!(train(Softmax, Loss::CrossEntropy, Targets::values(&values)).is_ok());
+    }
+}
+
+/// A custom loss: the sum of the outputs.
+struct Sum;
+
+impl LossFunction for Sum {
+    fn value(&self, outputs: &[f32], _: &[f32]) -> f32 {
+        outputs.iter().sum()
+    }
+
+    fn derivative(&self, _: &[f32], _: &[f32], derivative: &mut [f32]) {
+        derivative.fill(1.0);
+    }
+
+    fn name(&self) -> &'static str {
+        "sum of outputs"
+    }
+}
+
+#[test]
+fn weights_and_masks_are_checked() {
+    for schedule in [Schedule::Batch, Schedule::Lean] {
+        let batch = if schedule == Schedule::Lean { 1 } else { 3 };
+        let last = batch - 1;
+        let layers = [Layer::dense(4, Softmax)];
+        let mlp = Mlp::new(Layout::new(2, &layers).unwrap(), Isa::detect()).with_schedule(schedule);
+        let trainer = |loss| Trainer::new(mlp, loss, OPTIMIZERS[3]).unwrap();
+        let (classes, values) = (vec![1; batch], vec![0.5; 4 * batch]);
+        let both = [Targets::classes(&classes), Targets::values(&values)];
+        for targets in both {
+            let train = |targets: Targets<'_>| spoilt(&trainer(Loss::CrossEntropy), batch, targets, &|_, _| ()).err();
+            for found in [0, batch - 1, batch + 1, 50_021] {
+                let weights = vec![1.0; found];
+                let expected = if found == batch { None } else { length(Buffer::SampleWeights, batch, found) };
+                assert_eq!(train(targets.with_sample_weights(&weights)), expected);
+            }
+            for found in [0, 4 * batch - 1, 4 * batch + 1, 50_021] {
+                let mask = vec![1.0; found];
+                assert_eq!(train(targets.with_mask(&mask)), length(Buffer::Mask, 4 * batch, found));
+            }
+            for (value, fine) in [(0.0, true), (-0.0, true), (1.0, true), (0.5, false), (-1.0, false), (2.0, false)] {
+                let mut mask = vec![1.0; 4 * batch];
+                let index = 4 * last + 3;
+                mask[index] = value;
+                let expected = if fine { None } else { Some(StepError::Mask { index, found: value }) };
+                assert_eq!(train(targets.with_mask(&mask)), expected);
+            }
+            for weight in [f32::NAN, f32::INFINITY] {
+                let mut weights = vec![1.0; batch];
+                weights[last] = weight;
+                let result = train(targets.with_sample_weights(&weights));
+                assert!(matches!(result, Some(StepError::NonFiniteLoss { .. })), "{result:?}");
+            }
+        }
+        // A custom loss has whole samples.
+        let custom = trainer(Loss::Custom(&Sum));
+        let mut mask = vec![1.0; 4 * batch];
+        mask[4 * last..].fill(0.0);
+        assert!(spoilt(&custom, batch, both[1].with_mask(&mask), &|_, _| ()).is_ok());
+        mask[4 * last + 1] = 1.0;
+        let result = spoilt(&custom, batch, both[1].with_mask(&mask), &|_, _| ());
+        assert_eq!(result, Err(StepError::PartialMask { sample: last }));
+
+        // Class weights.
+        let four = [1.0, 2.0, 0.0, 4.0];
+        for found in [0, 1, 2, 3, 5] {
+            let weights = vec![1.0; found];
+            let result = trainer(Loss::CrossEntropy).with_class_weights(&weights);
+            assert_eq!(result.err(), Some(TrainerError::ClassWeights { expected: 4, found }));
+        }
+        let weighted = trainer(Loss::CrossEntropy).with_class_weights(&four).unwrap();
+        assert!(spoilt(&weighted, batch, both[0], &|_, _| ()).is_ok());
+        assert_eq!(spoilt(&weighted, batch, both[1], &|_, _| ()), Err(StepError::ClassWeights { outputs: 4 }));
+        let layers = [Layer::dense(1, Sigmoid)];
+        let mlp = Mlp::new(Layout::new(2, &layers).unwrap(), Isa::detect()).with_schedule(schedule);
+        let trainer = Trainer::new(mlp, Loss::BinaryCrossEntropy, OPTIMIZERS[0]).unwrap();
+        let result = trainer.with_class_weights(&four);
+        assert_eq!(result.err(), Some(TrainerError::ClassWeights { expected: 2, found: 4 }));
+        let weighted = trainer.with_class_weights(&[0.5, 2.0]).unwrap();
+        assert!(spoilt(&weighted, batch, Targets::values(&values[..batch]), &|_, _| ()).is_ok());
+    }
+}
+
+#[test]
+fn settings_of_losses_are_checked() {
+    let mlp = mlps()[0].0;
+    type Error = fn(f32) -> TrainerError;
+    let cases: [(fn(f32) -> Loss<'static>, Error, &[f32], &[f32]); 4] = [
+        (
+            |delta| Loss::Huber { delta },
+            |found| TrainerError::HuberDelta { found },
+            &[0.0, -1.0, f32::INFINITY, f32::NAN],
+            &[1e-45, 1.0, f32::MAX],
+        ),
+        (
+            |quantile| Loss::Quantile { quantile },
+            |found| TrainerError::Quantile { found },
+            &[0.0, 1.0, -0.5, f32::NAN],
+            &[1e-45, 0.5, 0.999_999_94],
+        ),
+        (
+            |smoothing| Loss::SmoothedBinaryCrossEntropy { smoothing },
+            |found| TrainerError::Smoothing { found },
+            &[-0.1, 1.0, f32::NAN],
+            &[0.0, 0.999_999_94],
+        ),
+        (
+            |smoothing| Loss::SmoothedCrossEntropy { smoothing },
+            |found| TrainerError::Smoothing { found },
+            &[-0.1, 1.0, f32::NAN],
+            &[],
+        ),
+    ];
+    for (loss, error, bad, fine) in cases {
+        for &found in bad {
+            let result = Trainer::new(mlp, loss(found), OPTIMIZERS[0]).unwrap_err();
+            // NaN is no number, and so no error equals itself: compare what is printed.
+            assert_eq!(format!("{result:?}"), format!("{:?}", error(found)));
+        }
+        for &found in fine {
+            assert!(Trainer::new(mlp, loss(found), OPTIMIZERS[0]).is_ok(), "{:?}", loss(found));
+        }
+    }
+}
+
+/// A custom loss in the lean schedule needs more than a float per neuron.
+#[test]
+fn a_custom_loss_has_a_workspace_of_its_own() {
+    for (mlp, batch) in mlps() {
+        let trainer = Trainer::new(mlp, Loss::Custom(&Sum), OPTIMIZERS[0]).unwrap();
+        let plain = Trainer::new(mlp, Loss::MeanSquaredError, OPTIMIZERS[0]).unwrap();
+        assert_eq!(plain.workspace_len(batch), mlp.workspace_len(batch));
+        let more = if mlp.schedule() == Schedule::Lean { LAYOUT.outputs() } else { 0 };
+        let needed = mlp.workspace_len(batch).unwrap() + more;
+        assert_eq!(trainer.workspace_len(batch), Ok(needed));
+        sweep(
+            "a custom loss",
+            &[
+                samples(batch, LAYOUT.inputs()),
+                read(Buffer::Targets, batch * LAYOUT.outputs()),
+                write(Buffer::Parameters, LAYOUT.params_len()),
+                scratch(needed),
+            ],
+            &|s| {
+                let [x, targets, params, workspace] = s else { unreachable!() };
+                trainer.train_step(0, x, Targets::values(targets), params, &mut [], workspace).map(drop)
+            },
+        );
     }
 }
 
@@ -614,29 +806,78 @@ fn settings_are_checked_wherever_they_come_in() {
             let mut state = numbers(LAYOUT.optimizer_len(&optimizer), 2);
             let mut workspace = vec![0.0; mlp.workspace_len(batch).unwrap()];
             let result =
-                trainer.train_step(u64::MAX, &x, Targets::Values(&targets), &mut params, &mut state, &mut workspace);
+                trainer.train_step(u64::MAX, &x, Targets::values(&targets), &mut params, &mut state, &mut workspace);
             assert!(result.is_ok(), "{result:?}");
         }
     }
 }
 
+/// Every loss.
+const LOSSES: [Loss; 16] = [
+    Loss::HalfMeanSquaredError,
+    Loss::MeanSquaredError,
+    Loss::MeanAbsoluteError,
+    Loss::Huber { delta: 0.1 },
+    Loss::LogCosh,
+    Loss::Quantile { quantile: 0.9 },
+    Loss::Poisson,
+    Loss::Hinge,
+    Loss::BinaryCrossEntropy,
+    Loss::SmoothedBinaryCrossEntropy { smoothing: 0.1 },
+    Loss::BinaryCrossEntropyOfProbabilities,
+    Loss::CrossEntropy,
+    Loss::SmoothedCrossEntropy { smoothing: 0.1 },
+    Loss::CrossEntropyOfProbabilities,
+    Loss::KullbackLeibler,
+    Loss::Custom(&Sum),
+];
+
 #[test]
 fn losses_are_checked_against_outputs() {
-    let losses = [Loss::HalfMeanSquaredError, Loss::MeanSquaredError, Loss::BinaryCrossEntropy, Loss::CrossEntropy];
     for activation in [Linear, Relu, LeakyRelu { slope: 0.1 }, Sigmoid, Tanh, Softmax] {
         let layers = [Layer::dense(2, activation)];
         let mlp = Mlp::new(Layout::new(2, &layers).unwrap(), Isa::SCALAR);
-        for loss in losses {
-            let fits = match loss {
-                Loss::BinaryCrossEntropy => activation == Sigmoid,
-                Loss::CrossEntropy => activation == Softmax,
-                _ => true,
+        for loss in LOSSES {
+            let expected = match loss {
+                Loss::BinaryCrossEntropy if activation != Sigmoid => Some(("binary cross-entropy", Sigmoid)),
+                Loss::SmoothedBinaryCrossEntropy { .. } if activation != Sigmoid => {
+                    Some(("smoothed binary cross-entropy", Sigmoid))
+                }
+                Loss::CrossEntropy if activation != Softmax => Some(("cross-entropy", Softmax)),
+                Loss::SmoothedCrossEntropy { .. } if activation != Softmax => Some(("smoothed cross-entropy", Softmax)),
+                _ => None,
             };
-            let result = Trainer::new(mlp, loss, OPTIMIZERS[0]);
-            let expected = TrainerError::LossOnActivation { loss, activation };
-            assert_eq!(result.err(), if fits { None } else { Some(expected) });
+            let error = |(loss, needed)| TrainerError::LossOnActivation { loss, activation, needed };
+            assert_eq!(Trainer::new(mlp, loss, OPTIMIZERS[0]).err(), expected.map(error));
         }
     }
+}
+
+#[test]
+fn losses_have_names() {
+    let names: Vec<String> = LOSSES.iter().map(Loss::to_string).collect();
+    let expected = [
+        "half mean squared error",
+        "mean squared error",
+        "mean absolute error",
+        "Huber loss",
+        "log-cosh loss",
+        "quantile loss",
+        "Poisson loss",
+        "hinge loss",
+        "binary cross-entropy",
+        "smoothed binary cross-entropy",
+        "binary cross-entropy of probabilities",
+        "cross-entropy",
+        "smoothed cross-entropy",
+        "cross-entropy of probabilities",
+        "Kullback-Leibler divergence",
+        "sum of outputs",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(format!("{:?}", LOSSES[15]), "Custom(LossFunction(sum of outputs))");
+    assert_eq!(LOSSES[15], LOSSES[15]);
+    assert_ne!(LOSSES[15], LOSSES[0]);
 }
 
 #[test]
@@ -734,7 +975,7 @@ fn a_workspace_may_start_anywhere() {
             let mut y = numbers(batch * LAYOUT.outputs(), 4);
             for step in 0..3 {
                 let workspace = &mut buffer[start..start + len];
-                trainer.train_step(step, &x, Targets::Values(&targets), &mut params, &mut state, workspace).unwrap();
+                trainer.train_step(step, &x, Targets::values(&targets), &mut params, &mut state, workspace).unwrap();
             }
             mlp.predict(&params, &x, &mut y, &mut buffer[start..start + predict_len]).unwrap();
             let pass = mlp.forward(&params, &x, &mut buffer[start..start + len]).unwrap();
@@ -748,7 +989,7 @@ fn a_workspace_may_start_anywhere() {
 #[test]
 fn messages_read_well() {
     let length = |buffer| StepError::Length { buffer, expected: 64, found: 63 };
-    let cases: [(&dyn Display, &str); 31] = [
+    let cases: [(&dyn Display, &str); 42] = [
         (&IsaError::NoFusedMultiplyAdd, "fused arithmetic needs a CPU with FMA; portable arithmetic runs here"),
         (&LayoutError::NoInputs, "a network has at least one input"),
         (&LayoutError::NoLayers, "a network has at least one layer"),
@@ -758,18 +999,24 @@ fn messages_read_well() {
         (&LayoutError::EluAlpha { layer: 3 }, "layer 3: an ELU's alpha is finite and not negative"),
         (&LayoutError::TooLarge, "the number of parameters or a buffer's length overflows usize"),
         (
-            &TrainerError::LossOnActivation { loss: Loss::BinaryCrossEntropy, activation: Tanh },
+            &TrainerError::LossOnActivation { loss: "binary cross-entropy", activation: Tanh, needed: Sigmoid },
             "binary cross-entropy makes no sense on tanh outputs: end the network with a sigmoid",
         ),
         (
-            &TrainerError::LossOnActivation { loss: Loss::CrossEntropy, activation: Linear },
+            &TrainerError::LossOnActivation { loss: "cross-entropy", activation: Linear, needed: Softmax },
             "cross-entropy makes no sense on linear outputs: end the network with a softmax",
         ),
+        (&TrainerError::HuberDelta { found: -1.0 }, "a Huber loss's delta is finite and above zero, found -1"),
+        (&TrainerError::Quantile { found: 1.0 }, "a quantile lies in 0 < q < 1, found 1"),
+        (&TrainerError::Smoothing { found: f32::NAN }, "label smoothing lies in 0 <= smoothing < 1, found NaN"),
+        (&TrainerError::ClassWeights { expected: 10, found: 9 }, "expected a weight for each of 10 classes, found 9"),
         (&TrainerError::LearningRate { found: f32::NAN }, "a learning rate is finite and not negative, found NaN"),
         (&TrainerError::DecayRate { found: 1.5 }, "a decay rate (momentum, beta) lies in 0 <= rate < 1, found 1.5"),
         (&TrainerError::Epsilon { found: 0.0 }, "epsilon is finite and above zero, found 0"),
         (&length(Buffer::Inputs), "inputs: expected a length of 64, found 63"),
         (&length(Buffer::Targets), "targets: expected a length of 64, found 63"),
+        (&length(Buffer::SampleWeights), "sample weights: expected a length of 64, found 63"),
+        (&length(Buffer::Mask), "mask: expected a length of 64, found 63"),
         (&length(Buffer::Outputs), "outputs: expected a length of 64, found 63"),
         (&length(Buffer::Parameters), "parameters: expected a length of 64, found 63"),
         (&length(Buffer::OptimizerState), "optimizer state: expected a length of 64, found 63"),
@@ -789,8 +1036,16 @@ fn messages_read_well() {
             "sample 7: expected a class below 10 (the number of outputs), found 10",
         ),
         (&StepError::Probability { index: 3, found: 2.0 }, "target 3: expected a probability, 0 to 1, found 2"),
+        (&StepError::Sign { index: 3, found: 0.0 }, "target 3: expected -1 or 1, found 0"),
+        (&StepError::Negative { index: 3, found: -0.5 }, "target 3: expected 0 or more, found -0.5"),
+        (&StepError::Mask { index: 3, found: 0.5 }, "mask 3: expected 0 or 1, found 0.5"),
+        (&StepError::PartialMask { sample: 7 }, "sample 7: a custom loss has its samples masked whole or not at all"),
         (
-            &StepError::ClassTargets { loss: Loss::MeanSquaredError },
+            &StepError::ClassWeights { outputs: 10 },
+            "class weights need class indices or a single output, found target values for 10 outputs",
+        ),
+        (
+            &StepError::ClassTargets { loss: "mean squared error" },
             "mean squared error compares values, found class indices (they are for cross-entropy)",
         ),
         (
@@ -954,14 +1209,17 @@ fn random_calls_neither_panic_nor_write_where_they_should_not() {
             let batch = if lean && rng.below(8) > 0 { 1 } else { size(rng, 9) };
             let (params_len, outputs) = (layout.params_len(), layout.outputs());
             let x_len = batch * layout.inputs();
-            let workspace_len = mlp.workspace_len(batch).unwrap();
             let loss = match (activation, rng.below(3)) {
                 (Sigmoid, 0) => Loss::BinaryCrossEntropy,
                 (Softmax, 0 | 1) => Loss::CrossEntropy,
-                (_, 1) => Loss::HalfMeanSquaredError,
+                (_, 1) => match LOSSES[rng.below(16) as usize] {
+                    loss if loss.check(activation).is_ok() => loss,
+                    _ => Loss::HalfMeanSquaredError,
+                },
                 _ => Loss::MeanSquaredError,
             };
             let trainer = Trainer::new(mlp, loss, optimizer).unwrap();
+            let workspace_len = trainer.workspace_len(batch).unwrap();
             let mut x = guarded(rng, x_len);
             let mut params = guarded(rng, params_len);
             let mut s = guarded(rng, if kind == 4 { mlp.predict_workspace_len(batch).unwrap() } else { workspace_len });
@@ -978,8 +1236,8 @@ fn random_calls_neither_panic_nor_write_where_they_should_not() {
                 }
                 5 | 6 => {
                     let targets = match rng.below(2) {
-                        0 if loss == Loss::CrossEntropy || wrong == 5 => Targets::Classes(&classes),
-                        _ => Targets::Values(values.slice()),
+                        0 if takes_classes(loss) || wrong == 5 => Targets::classes(&classes),
+                        _ => Targets::values(values.slice()),
                     };
                     let mut out = guarded(rng, if kind == 5 { state_len } else { params_len });
                     let (o, step) = (out.slice(), u64::from(rng.next_u32()));

@@ -251,7 +251,7 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
     check(&x[1..], (&y).into(), bce(), "expected one or more samples of 3");
     check(&[], (&y[..0]).into(), bce(), "expected one or more samples of 3");
     check(&x, (&y[1..]).into(), bce(), "expected a length of 10, found 9");
-    check(&x, Targets::Classes(&[0; 10]), bce(), "class indices");
+    check(&x, Targets::classes(&[0; 10]), bce(), "class indices");
     check(&x, (&y).into(), bce().validation(&x[..4], &y), "validation: inputs");
     for fraction in [0.0, 1.0, -0.5, 0.999, f32::NAN] {
         check(&x, (&y).into(), bce().validation_split(fraction), "one side of 10 samples");
@@ -293,4 +293,121 @@ fn runs_stand_alone() {
 fn a_network_says_what_it_is() {
     let net = Network::new(20).dense(64, Relu).dense(1, Sigmoid).isa(Isa::SCALAR).build().unwrap();
     assert_eq!(net.to_string(), "20 → 64 ReLU → 1 sigmoid: 1409 parameters, scalar-portable");
+}
+
+/// Weights and masks go with their samples through shuffling: what has no weight, or is masked, may be anything.
+#[test]
+fn weights_and_masks_stay_with_their_samples() {
+    let mut rng = Rng::new(5);
+    let x: Vec<f32> = (0..70 * INPUTS).map(|_| rng.uniform()).collect();
+    let y: Vec<f32> = (0..2 * 70).map(|_| rng.uniform()).collect();
+    let weights: Vec<f32> = (0..70).map(|i| if i % 5 == 0 { 0.0 } else { rng.uniform() }).collect();
+    let mask: Vec<f32> = (0..2 * 70).map(|_| f32::from(u8::from(rng.below(3) > 0))).collect();
+    let trained = |garbage: f32, missing: f32, schedule| {
+        let mut y = y.clone();
+        for (i, t) in y.iter_mut().enumerate() {
+            match (mask[i] == 0.0, weights[i / 2] == 0.0) {
+                (true, _) => *t = missing,
+                (_, true) => *t = garbage,
+                _ => {}
+            }
+        }
+        let targets = Targets::values(&y).with_sample_weights(&weights).with_mask(&mask);
+        let mut net = Network::new(INPUTS).dense(8, Tanh).dense(2, Linear).seed(3).schedule(schedule).build().unwrap();
+        let fit = Fit::new(Loss::MeanSquaredError, Adam::new(0.01)).epochs(3).batch_size(16).validation_split(0.2);
+        let history = net.fit(&x, targets, fit.metric(Metric::BinaryAccuracy)).unwrap();
+        let last = history.last().unwrap();
+        // The validation is the evaluation of the last fifth with its weights and masks.
+        let tail = Targets::values(&y[2 * 56..]).with_sample_weights(&weights[56..]).with_mask(&mask[2 * 56..]);
+        let score = net.evaluate(&x[INPUTS * 56..], tail, Loss::MeanSquaredError, Metric::BinaryAccuracy).unwrap();
+        assert_eq!(last.validation, Some(score));
+        (hash(net.params()), last.training.loss.to_bits())
+    };
+    for schedule in [Schedule::Batch, Schedule::Lean] {
+        let runs = [(0.0, 0.0), (3.0, f32::NAN), (-7.0, 1e30)].map(|(a, b)| trained(a, b, schedule));
+        assert_eq!(runs[0], runs[1]);
+        assert_eq!(runs[0], runs[2]);
+    }
+}
+
+/// A mean under a mask is over what is left, however many samples are evaluated at a time.
+#[test]
+fn evaluate_counts_what_a_mask_leaves() {
+    let (x, y) = samples(600);
+    // The three blocks of 256 have 256, 26 and 88 samples left.
+    let mask: Vec<f32> = (0..600).map(|i| f32::from(u8::from(!(256..512).contains(&i) || i % 10 == 0))).collect();
+    let left: Vec<usize> = (0..600).filter(|&i| mask[i] > 0.0).collect();
+    let x_left: Vec<f32> = left.iter().flat_map(|&i| x[INPUTS * i..INPUTS * (i + 1)].iter().copied()).collect();
+    let y_left: Vec<f32> = left.iter().map(|&i| y[i]).collect();
+    let net = network();
+    let metric = Metric::Accuracy;
+    let masked = net.evaluate(&x, Targets::values(&y).with_mask(&mask), Loss::BinaryCrossEntropy, metric).unwrap();
+    let alone = net.evaluate(&x_left, &y_left, Loss::BinaryCrossEntropy, metric).unwrap();
+    assert!((masked.loss - alone.loss).abs() < 1e-6, "{masked:?} {alone:?}");
+    assert_eq!(masked.metric, alone.metric);
+    // Nothing left: nothing to report.
+    let nothing = Targets::values(&y).with_mask(&[0.0; 600]);
+    let score = net.evaluate(&x, nothing, Loss::BinaryCrossEntropy, metric).unwrap();
+    assert_eq!((score.loss, score.metric), (0.0, None));
+}
+
+/// Class weights weigh the training and not the validation.
+#[test]
+fn class_weights_are_for_training() {
+    let (x, y) = samples(50);
+    let fit = |weights: Option<&'static [f32]>| {
+        let mut net = network();
+        let fit = Fit::new(Loss::BinaryCrossEntropy, Sgd::new(0.0)).batch_size(50).validation(&x, &y);
+        let fit = if let Some(weights) = weights { fit.class_weights(weights) } else { fit };
+        net.fit(&x, &y, fit).map(|history| *history.last().unwrap())
+    };
+    let (plain, doubled) = (fit(None).unwrap(), fit(Some(&[2.0, 2.0])).unwrap());
+    assert_eq!(doubled.training.loss, 2.0 * plain.training.loss);
+    assert_eq!(doubled.validation, plain.validation);
+    let positive = fit(Some(&[0.0, 1.0])).unwrap().training.loss;
+    let negative = fit(Some(&[1.0, 0.0])).unwrap().training.loss;
+    assert!((positive + negative - plain.training.loss).abs() < 1e-6 && positive > 0.0 && negative > 0.0);
+    let error = StepError::from(microprop::TrainerError::ClassWeights { expected: 2, found: 3 });
+    assert_eq!(fit(Some(&[1.0, 2.0, 3.0])).err(), Some(FitError::Step(error)));
+}
+
+/// `fit` makes room for what a custom loss needs, and every loss learns.
+#[test]
+fn every_loss_can_be_fitted() {
+    /// (y − t)⁴.
+    struct FourthPower;
+
+    impl microprop::LossFunction for FourthPower {
+        fn value(&self, outputs: &[f32], targets: &[f32]) -> f32 {
+            outputs.iter().zip(targets).map(|(y, t)| (y - t).powi(4)).sum()
+        }
+
+        fn derivative(&self, outputs: &[f32], targets: &[f32], derivative: &mut [f32]) {
+            derivative.iter_mut().zip(outputs.iter().zip(targets)).for_each(|(d, (y, t))| *d = 4.0 * (y - t).powi(3));
+        }
+    }
+
+    let (x, y) = samples(200);
+    let signs: Vec<f32> = y.iter().map(|t| 2.0 * t - 1.0).collect();
+    for (loss, targets) in [
+        (Loss::MeanAbsoluteError, &y),
+        (Loss::Huber { delta: 0.3 }, &y),
+        (Loss::LogCosh, &y),
+        (Loss::Quantile { quantile: 0.4 }, &y),
+        (Loss::Poisson, &y),
+        (Loss::Hinge, &signs),
+        (Loss::SmoothedBinaryCrossEntropy { smoothing: 0.05 }, &y),
+        (Loss::BinaryCrossEntropyOfProbabilities, &y),
+        (Loss::Custom(&FourthPower), &y),
+    ] {
+        for schedule in [Schedule::Batch, Schedule::Lean] {
+            let mut net =
+                Network::new(INPUTS).dense(16, Tanh).dense(1, Sigmoid).seed(3).schedule(schedule).build().unwrap();
+            let fit = Fit::new(loss, Adam::new(0.01)).epochs(40).batch_size(16);
+            let history = net.fit(&x, targets, fit).unwrap();
+            let right = net.evaluate(&x, &y, Loss::MeanSquaredError, Metric::Accuracy).unwrap().metric.unwrap();
+            assert!(history.last().unwrap().training.loss < history.epochs()[0].training.loss, "{loss} {schedule:?}");
+            assert!(right > 0.9, "{loss} in {schedule:?}: {right}");
+        }
+    }
 }

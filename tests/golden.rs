@@ -78,7 +78,7 @@ impl Golden {
         pairs.map(|pair| Layer::dense(pair[0].parse().unwrap(), activation(&pair[1]))).collect()
     }
 
-    fn loss(&self) -> Loss {
+    fn loss(&self) -> Loss<'static> {
         match self.words("loss")[0].as_str() {
             "half_mse" => Loss::HalfMeanSquaredError,
             "mse" => Loss::MeanSquaredError,
@@ -150,9 +150,9 @@ impl Golden {
         for step in 0..STEPS {
             let rows = |width: usize| step % batches * batch * width..(step % batches + 1) * batch * width;
             let targets = if classes.is_empty() {
-                Targets::Values(&values[rows(layout.outputs())])
+                Targets::values(&values[rows(layout.outputs())])
             } else {
-                Targets::Classes(&classes[rows(1)])
+                Targets::classes(&classes[rows(1)])
             };
             let x = &x[rows(layout.inputs())];
             losses.push(trainer.train_step(step as u64, x, targets, &mut params, &mut state, &mut workspace).unwrap());

@@ -12,10 +12,11 @@ mod reference;
 
 use microprop::Activation::{self, *};
 use microprop::{
-    Adam, Delta, EpsilonPlacement, Isa, Layer, Layout, Loss, Mlp, Optimizer, Schedule, Sgd, Targets, Trainer,
+    Adam, Delta, EpsilonPlacement, Isa, Layer, Layout, Loss, LossFunction, Mlp, Optimizer, Schedule, Sgd, Targets,
+    Trainer,
 };
 use reference::compare::{DEVIATIONS, Draw, agree, central, direction, dot, moved, numbers, telling, values_of};
-use reference::{Backward, Fault, Network, Number, Rule, Spec, State};
+use reference::{Backward, Fault, Forward, Goal, Network, Number, Rule, Spec, State};
 use std::collections::BTreeSet;
 
 /// Layer widths, inputs included.
@@ -34,17 +35,32 @@ enum TargetKind {
     OneHot,
     /// Any values between 0 and 1, whose sum in a row is not 1.
     Soft,
+    /// −1 and 1.
+    Signs,
+    /// 0, 1, 2 …
+    Counts,
+}
+
+/// What weighs the targets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Weighing {
+    Nothing,
+    SampleWeights,
+    /// Of several samples one is left out as a whole.
+    Mask,
+    Both,
 }
 
 /// What stands at the top of a network.
 #[derive(Clone, Copy, Debug)]
 struct Top {
     activation: Activation,
-    loss: Loss,
+    loss: Loss<'static>,
     targets: TargetKind,
+    weighing: Weighing,
 }
 
-/// Every allowed pair of output activation and loss, with every kind of target.
+/// The squared errors and the cross-entropies on every activation that they go with, with every kind of target.
 fn tops() -> Vec<Top> {
     let mut tops = Vec::new();
     for activation in [Linear, Relu, LeakyRelu { slope: 0.1 }, Sigmoid, Tanh, Softmax] {
@@ -57,10 +73,47 @@ fn tops() -> Vec<Top> {
                 Loss::BinaryCrossEntropy => &[TargetKind::OneHot, TargetKind::Soft],
                 _ => &[TargetKind::Values],
             };
-            tops.extend(kinds.iter().map(|&targets| Top { activation, loss, targets }));
+            let weighing = Weighing::Nothing;
+            tops.extend(kinds.iter().map(|&targets| Top { activation, loss, targets, weighing }));
         }
     }
     assert_eq!(tops.len(), 2 * 6 + 2 + 3);
+    tops
+}
+
+const ACTIVATIONS: [Activation; 6] = [Linear, Relu, LeakyRelu { slope: 0.1 }, Sigmoid, Tanh, Softmax];
+
+/// Every other loss, on the activations whose outputs it is for, and all losses under weights and masks.
+fn other_tops() -> Vec<Top> {
+    let probabilities = &[Sigmoid, Softmax][..];
+    let losses: [(Loss<'static>, &[Activation], &[TargetKind]); 11] = [
+        (Loss::MeanAbsoluteError, &ACTIVATIONS, &[TargetKind::Values]),
+        (Loss::Huber { delta: 0.4 }, &ACTIVATIONS, &[TargetKind::Values]),
+        (Loss::LogCosh, &ACTIVATIONS, &[TargetKind::Values]),
+        (Loss::Quantile { quantile: 0.8 }, &ACTIVATIONS, &[TargetKind::Values]),
+        (Loss::Hinge, &ACTIVATIONS, &[TargetKind::Signs]),
+        (Loss::Poisson, probabilities, &[TargetKind::Counts]),
+        (Loss::SmoothedBinaryCrossEntropy { smoothing: 0.2 }, &[Sigmoid], &[TargetKind::OneHot, TargetKind::Soft]),
+        (
+            Loss::SmoothedCrossEntropy { smoothing: 0.3 },
+            &[Softmax],
+            &[TargetKind::Classes, TargetKind::OneHot, TargetKind::Soft],
+        ),
+        (Loss::BinaryCrossEntropyOfProbabilities, probabilities, &[TargetKind::OneHot, TargetKind::Soft]),
+        (Loss::CrossEntropyOfProbabilities, probabilities, &[TargetKind::Soft]),
+        (Loss::KullbackLeibler, probabilities, &[TargetKind::Soft]),
+    ];
+    let mut tops = Vec::new();
+    for (loss, activations, kinds) in losses {
+        for &activation in activations {
+            let weighing = Weighing::Nothing;
+            tops.extend(kinds.iter().map(|&targets| Top { activation, loss, targets, weighing }));
+        }
+    }
+    let unweighted = [tops.clone(), self::tops()].concat();
+    for weighing in [Weighing::SampleWeights, Weighing::Mask, Weighing::Both] {
+        tops.extend(unweighted.iter().map(|&top| Top { weighing, ..top }));
+    }
     tops
 }
 
@@ -71,22 +124,13 @@ enum TargetData {
     Classes(Vec<u32>),
 }
 
-impl TargetData {
-    fn as_targets(&self) -> Targets<'_> {
-        match self {
-            Self::Values(values) => Targets::Values(values),
-            Self::Classes(classes) => Targets::Classes(classes),
-        }
-    }
-}
-
 /// Targets of a batch that `top` can be compared with.
 fn draw_targets(draw: &mut Draw, top: Top, batch: usize, outputs: usize) -> TargetData {
     let values = draw.vec(batch * outputs, 1.0);
     let classes: Vec<u32> = (0..batch).map(|_| (draw.bits() % outputs as u64) as u32).collect();
     match top.targets {
         TargetKind::Classes => TargetData::Classes(classes),
-        TargetKind::OneHot if top.loss == Loss::CrossEntropy => {
+        TargetKind::OneHot if top.activation == Softmax => {
             let mut t = vec![0.0; batch * outputs];
             for (t, class) in t.chunks_mut(outputs).zip(classes) {
                 t[class as usize] = 1.0;
@@ -96,6 +140,19 @@ fn draw_targets(draw: &mut Draw, top: Top, batch: usize, outputs: usize) -> Targ
         TargetKind::OneHot => TargetData::Values(values.iter().map(|v| f32::from(*v > 0.0)).collect()),
         TargetKind::Values if matches!(top.activation, Linear | LeakyRelu { .. } | Tanh) => TargetData::Values(values),
         TargetKind::Values | TargetKind::Soft => TargetData::Values(values.iter().map(|v| v.abs()).collect()),
+        TargetKind::Signs => TargetData::Values(values.iter().map(|v| v.signum()).collect()),
+        TargetKind::Counts => TargetData::Values(values.iter().map(|v| (3.0 * v.abs()).round()).collect()),
+    }
+}
+
+/// Targets as values, classes one-hot.
+fn target_rows(targets: &TargetData, outputs: usize) -> Vec<Vec<Number>> {
+    match targets {
+        TargetData::Values(values) => reference::rows(values, outputs),
+        TargetData::Classes(classes) => {
+            let row = |&class: &u32| (0..outputs).map(|j| Number::from(f32::from(j == class as usize))).collect();
+            classes.iter().map(row).collect()
+        }
     }
 }
 
@@ -105,11 +162,14 @@ struct Case {
     name: String,
     inputs: usize,
     layers: Vec<Layer>,
-    loss: Loss,
+    loss: Loss<'static>,
     batch: usize,
     params: Vec<f32>,
     x: Vec<f32>,
     targets: TargetData,
+    weights: Option<Vec<f32>>,
+    /// `[batch × outputs]`. Masked target values are NaN.
+    mask: Option<Vec<f32>>,
     /// A delta of the caller's, `[batch × outputs]`.
     delta: Vec<f32>,
 }
@@ -144,13 +204,31 @@ impl Case {
         let (last, outputs) = (widths.len() - 1, widths[widths.len() - 1]);
         let (mut layers, mut params, mut width) = (Vec::new(), Vec::new(), inputs);
         for (l, &units) in widths.iter().enumerate() {
-            // Glorot and Bengio 2010.
-            params.extend(draw.vec(width * units, (6.0 / (width + units) as f32).sqrt()));
+            // Glorot and Bengio 2010; more under a hinge, so that outputs are beyond its margin too.
+            let gain = if l == last && top.loss == Loss::Hinge { 3.0 } else { 1.0 };
+            params.extend(draw.vec(width * units, gain * (6.0 / (width + units) as f32).sqrt()));
             params.extend(draw.vec(units, 0.3));
             layers.push(Layer::dense(units, if l == last { top.activation } else { hidden }));
             width = units;
         }
         let targets = draw_targets(draw, top, batch, outputs);
+        let x = draw.vec(batch * inputs, 1.0);
+        let delta = draw.vec(batch * outputs, 1.0 / batch as f32);
+        let (is_weighted, is_masked) = match top.weighing {
+            Weighing::Nothing => (false, false),
+            Weighing::SampleWeights => (true, false),
+            Weighing::Mask => (false, true),
+            Weighing::Both => (true, true),
+        };
+        let weights = is_weighted.then(|| draw.vec(batch, 1.5).iter().map(|w| w.abs() + 0.1).collect());
+        let mask: Option<Vec<f32>> = is_masked.then(|| {
+            let left = |i: usize, v: f32| v > -0.4 && (batch == 1 || i / outputs != 1);
+            draw.vec(batch * outputs, 1.0).iter().enumerate().map(|(i, &v)| f32::from(left(i, v))).collect()
+        });
+        let mut targets = targets;
+        if let (TargetData::Values(values), Some(mask)) = (&mut targets, &mask) {
+            values.iter_mut().zip(mask).filter(|(_, m)| **m == 0.0).for_each(|(t, _)| *t = f32::NAN);
+        }
         Self {
             name: format!("{top:?} over {hidden:?}, {inputs} inputs, layers {widths:?}, batch {batch}, seed {seed}"),
             inputs,
@@ -158,9 +236,11 @@ impl Case {
             loss: top.loss,
             batch,
             params,
-            x: draw.vec(batch * inputs, 1.0),
+            x,
             targets,
-            delta: draw.vec(batch * outputs, 1.0 / batch as f32),
+            weights,
+            mask,
+            delta,
         }
     }
 
@@ -170,6 +250,29 @@ impl Case {
 
     fn outputs(&self) -> usize {
         self.layers[self.layers.len() - 1].units().unwrap()
+    }
+
+    /// Targets with what weighs them.
+    fn targets(&self) -> Targets<'_> {
+        let mut targets = match &self.targets {
+            TargetData::Values(values) => Targets::values(values),
+            TargetData::Classes(classes) => Targets::classes(classes),
+        };
+        if let Some(weights) = &self.weights {
+            targets = targets.with_sample_weights(weights);
+        }
+        match &self.mask {
+            Some(mask) => targets.with_mask(mask),
+            None => targets,
+        }
+    }
+
+    /// The same for the reference.
+    fn goal(&self) -> Goal {
+        let outputs = self.outputs();
+        let targets = target_rows(&self.targets, outputs);
+        let mask = |mask: &Vec<f32>| mask.chunks(outputs).map(|row| row.iter().map(|&m| m > 0.0).collect()).collect();
+        Goal { targets, weights: self.weights.as_deref().map(numbers), mask: self.mask.as_ref().map(mask) }
     }
 
     /// The reference's network.
@@ -185,7 +288,7 @@ impl Case {
             network = network.with_fault(fault);
         }
         let pass = network.forward(reference::rows(&self.x, self.inputs));
-        let (loss, delta) = network.loss(&pass, self.loss, self.targets.as_targets());
+        let (loss, delta) = network.loss(&pass, self.loss, &self.goal());
         let own = reference::rows(&self.delta, self.outputs());
         let sloped = network.slopes(network.last(), &pass, own.clone());
         Expected {
@@ -194,7 +297,7 @@ impl Case {
             gradient: network.backward(&pass, delta),
             from_outputs: network.backward(&pass, sloped),
             from_pre_activations: network.backward(&pass, own),
-            nearest_kink: pass.nearest_kink(&network),
+            nearest_kink: nearest(&pass, &network, self),
         }
     }
 }
@@ -213,6 +316,18 @@ impl Expected {
     }
 }
 
+/// How near a branch of an activation or of the loss is, in standard deviations.
+fn nearest(pass: &Forward, network: &Network, case: &Case) -> f64 {
+    let kinks = network.loss_kinks(pass, case.loss, &case.goal());
+    kinks.iter().map(|v| v.value.abs() / v.deviation()).fold(pass.nearest_kink(network), f64::min)
+}
+
+/// Which branches are taken.
+fn sides(pass: &Forward, network: &Network, case: &Case) -> Vec<bool> {
+    let kinks = network.loss_kinks(pass, case.loss, &case.goal());
+    pass.sides().into_iter().chain(kinks.iter().map(|v| v.value > 0.0)).collect()
+}
+
 /// Runs everything that differentiates, on one instruction set in one schedule,
 /// and compares it; returns the largest error in standard deviations.
 fn check(case: &Case, expected: &Expected, isa: Isa, schedule: Schedule) -> Result<f64, String> {
@@ -224,7 +339,7 @@ fn check(case: &Case, expected: &Expected, isa: Isa, schedule: Schedule) -> Resu
     let mut gradient = vec![f32::NAN; layout.trainable_len()];
     let mut input_delta = vec![f32::NAN; case.x.len()];
     let mut outputs = vec![f32::NAN; expected.outputs.len()];
-    let targets = case.targets.as_targets();
+    let targets = case.targets();
     let mut worst = 0.0;
     let mut compare = |what: &str, ours: &[f32], reference: &[Number]| -> Result<(), String> {
         worst = f64::max(worst, agree(what, ours, reference)?);
@@ -327,6 +442,25 @@ fn every_pair_depth_size_and_batch() {
     println!("{count} cases, worst error {worst:.2} deviations of {DEVIATIONS}");
 }
 
+/// Every other loss, and all under weights and masks: sizes, depths, batches and hidden activations take turns.
+#[test]
+fn every_other_loss_with_weights_and_masks() {
+    let (mut worst, mut count) = (0.0, 0_usize);
+    for top in other_tops() {
+        for batch in BATCHES {
+            let hidden = HIDDEN[count % 5];
+            let mut widths = vec![SIZES[(count + 2) % 6], SIZES[count / 2 % 6]];
+            if top.activation == Softmax && widths[1] == 1 {
+                widths[1] = SIZES[1 + count % 5];
+            }
+            let case = Case::draw(SIZES[count % 6], &widths, hidden, top, batch);
+            worst = f64::max(worst, check_everywhere(&case, count % 8 == 0));
+            count += 1;
+        }
+    }
+    println!("{count} cases, worst error {worst:.2} deviations of {DEVIATIONS}");
+}
+
 /// With one softmax output y is 1, whatever z is: no gradient, and a loss of nothing but the targets.
 #[test]
 fn one_softmax_output() {
@@ -344,8 +478,18 @@ fn one_softmax_output() {
 /// several chains, and the one above; batches up to the heights of a register tile.
 #[test]
 fn long_sums_and_packed_products() {
-    let cross_entropy = Top { activation: Softmax, loss: Loss::CrossEntropy, targets: TargetKind::Classes };
-    let squared = Top { activation: Linear, loss: Loss::MeanSquaredError, targets: TargetKind::Values };
+    let cross_entropy = Top {
+        activation: Softmax,
+        loss: Loss::CrossEntropy,
+        targets: TargetKind::Classes,
+        weighing: Weighing::Nothing,
+    };
+    let squared = Top {
+        activation: Linear,
+        loss: Loss::MeanSquaredError,
+        targets: TargetKind::Values,
+        weighing: Weighing::Nothing,
+    };
     let mut worst = 0.0;
     for outputs in 1..=17 {
         let top = if outputs > 1 && outputs % 2 == 0 { cross_entropy } else { squared };
@@ -379,13 +523,26 @@ fn long_sums_and_packed_products() {
     println!("worst error {worst:.2} deviations of {DEVIATIONS}");
 }
 
-/// Binary cross-entropy and cross-entropy with logits of ±1e4: finite, and right.
+/// The cross-entropies with logits of ±1e4: finite, and right. Those of probabilities limit them.
 #[test]
 fn extreme_logits() {
     const LOGITS: [f32; 7] = [1e4, -1e4, 0.5, -90.0, 90.0, 30.0, -16.5];
     for (activation, loss, targets) in [
         (Sigmoid, Loss::BinaryCrossEntropy, TargetData::Values([0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0].repeat(7))),
         (Sigmoid, Loss::BinaryCrossEntropy, TargetData::Values([1.0, 0.0, 0.0, 0.3, 0.7, 0.5, 0.0].repeat(7))),
+        (
+            Sigmoid,
+            Loss::SmoothedBinaryCrossEntropy { smoothing: 0.1 },
+            TargetData::Values([0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0].repeat(7)),
+        ),
+        (
+            Sigmoid,
+            Loss::BinaryCrossEntropyOfProbabilities,
+            TargetData::Values([0.1, 0.2, 0.6, 0.3, 0.7, 0.5, 0.9].repeat(7)),
+        ),
+        (Sigmoid, Loss::CrossEntropyOfProbabilities, TargetData::Values([0.1, 0.2, 0.6, 0.3, 0.7, 0.5, 0.9].repeat(7))),
+        (Sigmoid, Loss::KullbackLeibler, TargetData::Values([0.1, 0.2, 0.6, 0.3, 0.7, 0.5, 0.9].repeat(7))),
+        (Softmax, Loss::SmoothedCrossEntropy { smoothing: 0.1 }, TargetData::Classes(vec![6, 5, 4, 3, 2, 1, 3])),
         (Softmax, Loss::CrossEntropy, TargetData::Classes(vec![6, 5, 4, 3, 2, 1, 3])),
         (Softmax, Loss::CrossEntropy, TargetData::Values([0.1, 0.2, 0.0, 0.25, 0.15, 0.3, 0.0].repeat(7))),
     ] {
@@ -412,11 +569,17 @@ fn extreme_logits() {
                 params,
                 x,
                 targets,
+                weights: None,
+                mask: None,
                 delta: Draw(1).vec(7 * batch, 1.0),
             };
             let expected = case.expected(None);
             assert!(expected.loss.value > 1.0 && expected.loss.value < 2e4, "{}", case.name);
             check_everywhere(&case, true);
+            if loss.check(Linear).is_ok() {
+                let wrong = case.expected(Some(Fault::NotLimited));
+                assert!(check(&case, &wrong, Isa::SCALAR, Schedule::Batch).is_err(), "{}", case.name);
+            }
         }
     }
 }
@@ -425,9 +588,12 @@ fn extreme_logits() {
 #[test]
 fn wrong_derivatives_are_caught() {
     let half = Loss::HalfMeanSquaredError;
-    let values = |activation, loss| Top { activation, loss, targets: TargetKind::Values };
-    let one_hot = |activation, loss| Top { activation, loss, targets: TargetKind::OneHot };
+    let values = |activation, loss| Top { activation, loss, targets: TargetKind::Values, weighing: Weighing::Nothing };
+    let of = |activation, loss, targets, weighing| Top { activation, loss, targets, weighing };
+    let one_hot = |activation, loss| of(activation, loss, TargetKind::OneHot, Weighing::Nothing);
     let (linear, classes) = (values(Linear, half), one_hot(Softmax, Loss::CrossEntropy));
+    let soft = |activation, loss| of(activation, loss, TargetKind::Soft, Weighing::Nothing);
+    let weighed = |weighing| of(Linear, half, TargetKind::Values, weighing);
     for (fault, hidden, top) in [
         (Fault::TanhSlope, Tanh, linear),
         (Fault::TanhSlope, Linear, values(Tanh, half)),
@@ -453,6 +619,22 @@ fn wrong_derivatives_are_caught() {
         (Fault::NoMean, Tanh, values(Tanh, Loss::MeanSquaredError)),
         (Fault::NoMean, Tanh, one_hot(Sigmoid, Loss::BinaryCrossEntropy)),
         (Fault::NoMean, Tanh, classes),
+        (Fault::AbsoluteSlope, Tanh, values(Linear, Loss::MeanAbsoluteError)),
+        (Fault::HuberUnlimited, Tanh, values(Linear, Loss::Huber { delta: 0.4 })),
+        (Fault::LogCoshSlope, Tanh, values(Linear, Loss::LogCosh)),
+        (Fault::QuantileExchanged, Tanh, values(Linear, Loss::Quantile { quantile: 0.8 })),
+        (Fault::PoissonSlope, Tanh, of(Sigmoid, Loss::Poisson, TargetKind::Counts, Weighing::Nothing)),
+        (Fault::HingeBeyondMargin, Tanh, of(Linear, Loss::Hinge, TargetKind::Signs, Weighing::Nothing)),
+        (Fault::BinaryProbabilitySlope, Tanh, soft(Sigmoid, Loss::BinaryCrossEntropyOfProbabilities)),
+        (Fault::ProbabilitySlope, Tanh, soft(Softmax, Loss::CrossEntropyOfProbabilities)),
+        (Fault::ProbabilitySlope, Tanh, soft(Sigmoid, Loss::KullbackLeibler)),
+        (Fault::NoSmoothing, Tanh, soft(Sigmoid, Loss::SmoothedBinaryCrossEntropy { smoothing: 0.2 })),
+        (Fault::NoSmoothing, Tanh, soft(Softmax, Loss::SmoothedCrossEntropy { smoothing: 0.3 })),
+        (Fault::NoWeights, Tanh, weighed(Weighing::SampleWeights)),
+        (Fault::NoWeights, Tanh, of(Softmax, Loss::CrossEntropy, TargetKind::Classes, Weighing::Both)),
+        (Fault::MaskDivisor, Tanh, weighed(Weighing::Mask)),
+        (Fault::MaskDivisor, Tanh, of(Linear, Loss::LogCosh, TargetKind::Values, Weighing::Mask)),
+        (Fault::NoMask, Tanh, weighed(Weighing::Mask)),
         (Fault::NoMeanOverOutputs, Tanh, values(Linear, Loss::MeanSquaredError)),
         (Fault::NoBias, Tanh, linear),
         (Fault::LastSample, Tanh, classes),
@@ -515,8 +697,8 @@ fn reference_run(case: &Case, rule: Rule) -> (Run<Number>, f64) {
     for step in 0..STEPS as i32 {
         let network = case.network(&params);
         let pass = network.forward(reference::rows(&case.x, case.inputs));
-        nearest = nearest.min(pass.nearest_kink(&network));
-        let (loss, delta) = network.loss(&pass, case.loss, case.targets.as_targets());
+        nearest = nearest.min(self::nearest(&pass, &network, case));
+        let (loss, delta) = network.loss(&pass, case.loss, &case.goal());
         losses.push(loss);
         rule.apply(step, &network.backward(&pass, delta).gradient(), &mut params, &mut state);
     }
@@ -531,7 +713,7 @@ fn our_run(case: &Case, optimizer: Optimizer, isa: Isa, schedule: Schedule) -> R
     let mut workspace = vec![f32::NAN; trainer.mlp().workspace_len(case.batch).unwrap()];
     let mut losses = Vec::new();
     for step in 0..STEPS as u64 {
-        let targets = case.targets.as_targets();
+        let targets = case.targets();
         losses.push(trainer.train_step(step, &case.x, targets, &mut params, &mut state, &mut workspace).unwrap());
     }
     Run { losses, params }
@@ -553,8 +735,18 @@ fn change(case: &Case, reference: &Run<Number>) -> Vec<Number> {
 /// optimizer against the other rules and against Adam without its correction, which must not pass.
 #[test]
 fn training_steps_follow_the_papers() {
-    let classes = Top { activation: Softmax, loss: Loss::CrossEntropy, targets: TargetKind::Classes };
-    let squared = Top { activation: Linear, loss: Loss::HalfMeanSquaredError, targets: TargetKind::Values };
+    let classes = Top {
+        activation: Softmax,
+        loss: Loss::CrossEntropy,
+        targets: TargetKind::Classes,
+        weighing: Weighing::Nothing,
+    };
+    let squared = Top {
+        activation: Linear,
+        loss: Loss::HalfMeanSquaredError,
+        targets: TargetKind::Values,
+        weighing: Weighing::Nothing,
+    };
     let wrong = Rule::AdamWithoutCorrection { rate: 0.01, beta1: 0.8, beta2: 0.95, epsilon: 1e-8 };
     let mut worst = 0.0;
     for (optimizer, rule) in optimizers() {
@@ -586,12 +778,12 @@ fn training_steps_follow_the_papers() {
 /// In the batch schedule a step is its gradient and its application, bit for bit.
 #[test]
 fn step_is_gradient_and_apply() {
-    for (turn, top) in tops().into_iter().enumerate() {
+    for (turn, top) in tops().into_iter().chain(other_tops()).enumerate() {
         let case = Case::draw(SIZES[turn % 6], &[33, 17, 3], Tanh, top, BATCHES[turn % 3]);
         for isa in Isa::available() {
             for (optimizer, _) in optimizers() {
                 let trainer = Trainer::new(Mlp::new(case.layout(), isa), case.loss, optimizer).unwrap();
-                let targets = case.targets.as_targets();
+                let targets = case.targets();
                 let mut workspace = vec![0.0; trainer.mlp().workspace_len(case.batch).unwrap()];
                 let mut gradient = vec![0.0; case.params.len()];
                 let mut fused = (case.params.clone(), vec![0.0; case.layout().optimizer_len(&optimizer)]);
@@ -658,7 +850,7 @@ fn backward_by_hand_is_a_step() {
                     let what = format!("{} on {isa} in {schedule:?} with {optimizer:?}", case.name);
                     let mlp = Mlp::new(case.layout(), isa).with_schedule(schedule);
                     let trainer = Trainer::new(mlp, case.loss, optimizer).unwrap();
-                    let targets = case.targets.as_targets();
+                    let targets = case.targets();
                     let mut workspace = vec![0.0; mlp.workspace_len(batch).unwrap()];
                     let mut step = (case.params.clone(), vec![0.0; case.layout().optimizer_len(&optimizer)]);
                     let mut by_hand = step.clone();
@@ -684,53 +876,180 @@ fn backward_by_hand_is_a_step() {
     }
 }
 
+/// [`tops`] over every hidden activation, and [`other_tops`] each over one.
+fn tops_over_hidden() -> Vec<(Top, Activation)> {
+    let first = tops().into_iter().flat_map(|top| HIDDEN.map(|hidden| (top, hidden)));
+    first.chain(other_tops().into_iter().zip(HIDDEN.into_iter().cycle())).collect()
+}
+
+/// Half the squared error of a sample, as a user would write it.
+struct HalfSquare;
+
+impl LossFunction for HalfSquare {
+    fn value(&self, outputs: &[f32], targets: &[f32]) -> f32 {
+        outputs.iter().zip(targets).map(|(y, t)| 0.5 * (y - t) * (y - t)).sum()
+    }
+
+    fn derivative(&self, outputs: &[f32], targets: &[f32], derivative: &mut [f32]) {
+        assert!(derivative.iter().all(|d| d.to_bits() == 0));
+        derivative.iter_mut().zip(outputs.iter().zip(targets)).for_each(|(d, (y, t))| *d = y - t);
+    }
+}
+
+/// A custom loss that is half the squared error has its gradient, bit for bit, and its loss but for the order of
+/// the additions: on every activation, in both schedules, in pieces, under weights and masks.
+#[test]
+fn a_custom_loss_is_as_good_as_a_built_in_one() {
+    for activation in ACTIVATIONS {
+        for weighing in [Weighing::Nothing, Weighing::SampleWeights, Weighing::Mask, Weighing::Both] {
+            for batch in [1, 7] {
+                let loss = Loss::HalfMeanSquaredError;
+                let top = Top { activation, loss, targets: TargetKind::Values, weighing };
+                let mut case = Case::draw(5, &[7, 17], Tanh, top, batch);
+                // Samples are masked whole: of several the second.
+                if let (Some(mask), TargetData::Values(values)) = (&mut case.mask, &mut case.targets) {
+                    for (i, (m, t)) in mask.iter_mut().zip(values).enumerate() {
+                        (*m, *t) = if i / 17 == 1 { (0.0, f32::NAN) } else { (1.0, 0.5) };
+                    }
+                }
+                for isa in Isa::available() {
+                    let mlp = Mlp::new(case.layout(), isa);
+                    let lean = mlp.with_schedule(Schedule::Lean);
+                    for mlp in [mlp, mlp.with_threads(3).with_grain(1), lean] {
+                        if mlp.schedule() == Schedule::Lean && batch != 1 {
+                            continue;
+                        }
+                        let [built_in, custom] = [loss, Loss::Custom(&HalfSquare)].map(|loss| {
+                            let trainer = Trainer::new(mlp, loss, Sgd::new(0.1).into()).unwrap();
+                            let mut gradient = vec![f32::NAN; case.params.len()];
+                            let mut workspace = vec![f32::NAN; trainer.workspace_len(batch).unwrap()];
+                            let targets = case.targets();
+                            let loss = trainer
+                                .gradient(0, &case.x, targets, &case.params, &mut gradient, &mut workspace)
+                                .unwrap();
+                            let alone = trainer.loss(&case.x, targets, &case.params, &mut workspace).unwrap();
+                            assert_eq!(loss.to_bits(), alone.to_bits());
+                            (loss, gradient)
+                        });
+                        let what = format!("{} on {isa} in {:?}", case.name, mlp.schedule());
+                        assert_eq!(bits(&built_in.1), bits(&custom.1), "{what}");
+                        assert!((built_in.0 - custom.0).abs() < 1e-5 * built_in.0, "{what}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Class weights are sample weights by class; a weight of a single output's target goes by its side of ½.
+#[test]
+fn class_weights_are_sample_weights() {
+    let (weights, of_samples) = ([0.5, 2.0, 0.25], [3.0, 1.0, 0.5, 2.0, 4.0]);
+    let (classes, values) = ([2, 0, 1, 1, 2], [0.7, 0.1, 0.5, 0.9, 0.0]);
+    for (outputs, activation, loss) in [(3, Softmax, Loss::CrossEntropy), (1, Sigmoid, Loss::BinaryCrossEntropy)] {
+        let layers = [Layer::dense(7, Tanh), Layer::dense(outputs, activation)];
+        let draw = &mut Draw(4);
+        for isa in Isa::available() {
+            for schedule in [Schedule::Batch, Schedule::Lean] {
+                let batch = if schedule == Schedule::Lean { 1 } else { 5 };
+                let mlp = Mlp::new(Layout::new(3, &layers).unwrap(), isa).with_schedule(schedule);
+                let (x, params) = (draw.vec(3 * batch, 1.0), draw.vec(mlp.layout().params_len(), 1.0));
+                let targets = match outputs {
+                    1 => Targets::values(&values[..batch]),
+                    _ => Targets::classes(&classes[..batch]),
+                };
+                let trainer = Trainer::new(mlp, loss, Sgd::new(0.1).into()).unwrap();
+                let weighted = trainer.with_class_weights(&weights[..outputs.max(2)]).unwrap();
+                let class = |s: usize| if outputs == 1 { usize::from(values[s] > 0.5) } else { classes[s] as usize };
+                let by_class: Vec<f32> = (0..batch).map(|s| weights[class(s)]).collect();
+                let both: Vec<f32> = (0..batch).map(|s| of_samples[s] * weights[class(s)]).collect();
+                let run = |trainer: Trainer<'_>, targets: Targets<'_>| {
+                    let mut gradient = vec![f32::NAN; params.len()];
+                    let mut workspace = vec![f32::NAN; trainer.workspace_len(batch).unwrap()];
+                    let loss = trainer.gradient(0, &x, targets, &params, &mut gradient, &mut workspace).unwrap();
+                    gradient.push(loss);
+                    bits(&gradient)
+                };
+                let plain = run(trainer, targets);
+                let expected = run(trainer, targets.with_sample_weights(&by_class));
+                assert_eq!(run(weighted, targets), expected);
+                assert_ne!(plain, expected);
+                let expected = run(trainer, targets.with_sample_weights(&both));
+                assert_eq!(run(weighted, targets.with_sample_weights(&of_samples[..batch])), expected);
+                // Weights of 1 and a mask of 1 change nothing.
+                let ones = [1.0; 15];
+                let targets = targets.with_sample_weights(&ones[..batch]).with_mask(&ones[..batch * outputs]);
+                assert_eq!(run(trainer, targets), plain);
+            }
+        }
+    }
+}
+
+/// Where a mask leaves nothing, loss and gradient are 0.
+#[test]
+fn a_mask_that_leaves_nothing_gives_zero() {
+    for top in other_tops().into_iter().filter(|top| top.weighing == Weighing::Mask) {
+        let case = Case::draw(5, &[7, 3], Tanh, top, 1);
+        let targets = case.targets().with_mask(&[0.0; 3]);
+        for isa in Isa::available() {
+            for schedule in [Schedule::Batch, Schedule::Lean] {
+                let mlp = Mlp::new(case.layout(), isa).with_schedule(schedule);
+                let trainer = Trainer::new(mlp, case.loss, Sgd::new(0.1).into()).unwrap();
+                let mut gradient = vec![f32::NAN; case.params.len()];
+                let mut workspace = vec![f32::NAN; trainer.workspace_len(1).unwrap()];
+                let loss = trainer.gradient(0, &case.x, targets, &case.params, &mut gradient, &mut workspace).unwrap();
+                assert_eq!(loss, 0.0, "{}", case.name);
+                assert!(gradient.iter().all(|&g| g == 0.0), "{}", case.name);
+            }
+        }
+    }
+}
+
 /// The reference's gradient and input delta against central differences of the reference's loss in f64,
 /// along random directions that cross no kink: for every top × hidden activation.
 #[test]
 fn reference_agrees_with_central_differences() {
     const H: f64 = 1e-5;
     let mut worst = 0.0;
-    for top in tops() {
-        for hidden in HIDDEN {
-            let case = Case::draw(3, &[7, 5, 3], hidden, top, 2);
-            let loss = |params: &[f64], x: &[f64]| {
-                let network = case.network(&params.iter().map(|&p| Number::from(p)).collect::<Vec<_>>());
-                let x: Vec<Number> = x.iter().map(|&x| Number::from(x)).collect();
-                let pass = network.forward(x.chunks(case.inputs).map(<[Number]>::to_vec).collect());
-                (network.loss(&pass, case.loss, case.targets.as_targets()).0.value, pass.sides())
-            };
-            let expected = case.expected(None);
-            let gradient = values_of(&expected.gradient.gradient());
-            let input_delta = values_of(&expected.gradient.inputs.concat());
-            let (params, x) = (moved(&case.params, &gradient, 0.0), moved(&case.x, &input_delta, 0.0));
-            let here = loss(&params, &x).1;
+    for (top, hidden) in tops_over_hidden() {
+        let case = Case::draw(3, &[7, 5, 3], hidden, top, 2);
+        let loss = |params: &[f64], x: &[f64]| {
+            let network = case.network(&params.iter().map(|&p| Number::from(p)).collect::<Vec<_>>());
+            let x: Vec<Number> = x.iter().map(|&x| Number::from(x)).collect();
+            let pass = network.forward(x.chunks(case.inputs).map(<[Number]>::to_vec).collect());
+            (network.loss(&pass, case.loss, &case.goal()).0.value, sides(&pass, &network, &case))
+        };
+        let expected = case.expected(None);
+        let gradient = values_of(&expected.gradient.gradient());
+        let input_delta = values_of(&expected.gradient.inputs.concat());
+        let (params, x) = (moved(&case.params, &gradient, 0.0), moved(&case.x, &input_delta, 0.0));
+        let here = loss(&params, &x).1;
 
-            let draw = &mut Draw(9);
-            let mut tested = 0;
-            for _ in 0..100 {
-                let (d, e) = (direction(draw, params.len()), direction(draw, x.len()));
-                let by_params = |h: f64| loss(&moved(&case.params, &d, h), &x);
-                let by_inputs = |h: f64| loss(&params, &moved(&case.x, &e, h));
-                if [by_params(H), by_params(-H), by_inputs(H), by_inputs(-H)].iter().any(|(_, sides)| *sides != here) {
-                    continue;
-                }
-                for (exact, difference, norm) in [
-                    (dot(&gradient, &d), central(&|h| by_params(h).0, H), dot(&gradient, &gradient).sqrt()),
-                    (dot(&input_delta, &e), central(&|h| by_inputs(h).0, H), dot(&input_delta, &input_delta).sqrt()),
-                ] {
-                    // Rounding: 2⁻⁵³·loss/H is about 1e−11; the third derivative's part is about H² = 1e−10.
-                    assert!(norm > 1e-3, "{}", case.name);
-                    let error = (exact - difference).abs() / norm;
-                    assert!(error < 1e-8, "{}: {exact:e} and {difference:e}", case.name);
-                    worst = f64::max(worst, error);
-                }
-                tested += 1;
-                if tested == 3 {
-                    break;
-                }
+        let draw = &mut Draw(9);
+        let mut tested = 0;
+        for _ in 0..100 {
+            let (d, e) = (direction(draw, params.len()), direction(draw, x.len()));
+            let by_params = |h: f64| loss(&moved(&case.params, &d, h), &x);
+            let by_inputs = |h: f64| loss(&params, &moved(&case.x, &e, h));
+            if [by_params(H), by_params(-H), by_inputs(H), by_inputs(-H)].iter().any(|(_, sides)| *sides != here) {
+                continue;
             }
-            assert_eq!(tested, 3, "{}: no direction without a kink", case.name);
+            for (exact, difference, norm) in [
+                (dot(&gradient, &d), central(&|h| by_params(h).0, H), dot(&gradient, &gradient).sqrt()),
+                (dot(&input_delta, &e), central(&|h| by_inputs(h).0, H), dot(&input_delta, &input_delta).sqrt()),
+            ] {
+                // Rounding: 2⁻⁵³·loss/H is about 1e−11; the third derivative's part is about H² = 1e−10.
+                assert!(norm > 1e-3, "{}", case.name);
+                let error = (exact - difference).abs() / norm;
+                assert!(error < 1e-8, "{}: {exact:e} and {difference:e}", case.name);
+                worst = f64::max(worst, error);
+            }
+            tested += 1;
+            if tested == 3 {
+                break;
+            }
         }
+        assert_eq!(tested, 3, "{}: no direction without a kink", case.name);
     }
     println!("worst error {worst:.1e} of the gradient's norm");
 }
@@ -743,48 +1062,46 @@ fn gradient_agrees_with_central_differences_of_the_loss() {
     // Rounding is about 1e−7 of the loss, over H; the part of the third derivative is about H².
     const H: f64 = 1.0 / 32.0;
     let mut worst = 0.0;
-    for top in tops() {
-        for hidden in HIDDEN {
-            let case = Case::draw(3, &[7, 3], hidden, top, 2);
-            let mlp = Mlp::new(case.layout(), Isa::detect());
-            let trainer = Trainer::new(mlp, case.loss, Sgd::new(0.1).into()).unwrap();
-            let mut workspace = vec![0.0; mlp.workspace_len(case.batch).unwrap()];
-            let mut gradient = vec![0.0; case.params.len()];
-            let targets = case.targets.as_targets();
-            trainer.gradient(0, &case.x, targets, &case.params, &mut gradient, &mut workspace).unwrap();
-            let gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
-            let norm = dot(&gradient, &gradient).sqrt();
-            let sides = |params: &[f32]| {
-                let network = case.network(&numbers(params));
-                network.forward(reference::rows(&case.x, case.inputs)).sides()
-            };
-            // The slope along d between two points that are rounded to f32: d is what lies between them.
-            let mut slopes = |d: &[f64], h: f64| {
-                let ends = [h, -h].map(|h| moved(&case.params, d, h).iter().map(|&p| p as f32).collect::<Vec<f32>>());
-                let kinked = ends.iter().any(|end| sides(end) != sides(&case.params));
-                let rounded: Vec<f64> =
-                    ends[0].iter().zip(&ends[1]).map(|(a, b)| (f64::from(*a) - f64::from(*b)) / (2.0 * h)).collect();
-                let [right, left] =
-                    ends.map(|end| f64::from(trainer.loss(&case.x, targets, &end, &mut workspace).unwrap()));
-                (!kinked).then_some(((right - left) / (2.0 * h), dot(&gradient, &rounded)))
-            };
-            let draw = &mut Draw(5);
-            let mut tested = 0;
-            for _ in 0..1000 {
-                let d = direction(draw, case.params.len());
-                let (Some((far, _)), Some((near, exact))) = (slopes(&d, 2.0 * H), slopes(&d, H)) else { continue };
-                let extrapolated = (4.0 * near - far) / 3.0;
-                let error = (extrapolated - exact).abs() / norm;
-                assert!(norm > 1e-3, "{}", case.name);
-                assert!(error < 1e-3, "{}: {exact:e} and {extrapolated:e} of {norm:e}", case.name);
-                worst = f64::max(worst, error);
-                tested += 1;
-                if tested == 3 {
-                    break;
-                }
+    for (top, hidden) in tops_over_hidden() {
+        let case = Case::draw(3, &[7, 3], hidden, top, 2);
+        let mlp = Mlp::new(case.layout(), Isa::detect());
+        let trainer = Trainer::new(mlp, case.loss, Sgd::new(0.1).into()).unwrap();
+        let mut workspace = vec![0.0; mlp.workspace_len(case.batch).unwrap()];
+        let mut gradient = vec![0.0; case.params.len()];
+        let targets = case.targets();
+        trainer.gradient(0, &case.x, targets, &case.params, &mut gradient, &mut workspace).unwrap();
+        let gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
+        let norm = dot(&gradient, &gradient).sqrt();
+        let sides = |params: &[f32]| {
+            let network = case.network(&numbers(params));
+            sides(&network.forward(reference::rows(&case.x, case.inputs)), &network, &case)
+        };
+        // The slope along d between two points that are rounded to f32: d is what lies between them.
+        let mut slopes = |d: &[f64], h: f64| {
+            let ends = [h, -h].map(|h| moved(&case.params, d, h).iter().map(|&p| p as f32).collect::<Vec<f32>>());
+            let kinked = ends.iter().any(|end| sides(end) != sides(&case.params));
+            let rounded: Vec<f64> =
+                ends[0].iter().zip(&ends[1]).map(|(a, b)| (f64::from(*a) - f64::from(*b)) / (2.0 * h)).collect();
+            let [right, left] =
+                ends.map(|end| f64::from(trainer.loss(&case.x, targets, &end, &mut workspace).unwrap()));
+            (!kinked).then_some(((right - left) / (2.0 * h), dot(&gradient, &rounded)))
+        };
+        let draw = &mut Draw(5);
+        let mut tested = 0;
+        for _ in 0..1000 {
+            let d = direction(draw, case.params.len());
+            let (Some((far, _)), Some((near, exact))) = (slopes(&d, 2.0 * H), slopes(&d, H)) else { continue };
+            let extrapolated = (4.0 * near - far) / 3.0;
+            let error = (extrapolated - exact).abs() / norm;
+            assert!(norm > 1e-3, "{}", case.name);
+            assert!(error < 1e-3, "{}: {exact:e} and {extrapolated:e} of {norm:e}", case.name);
+            worst = f64::max(worst, error);
+            tested += 1;
+            if tested == 3 {
+                break;
             }
-            assert_eq!(tested, 3, "{}: no direction without a kink", case.name);
         }
+        assert_eq!(tested, 3, "{}: no direction without a kink", case.name);
     }
     println!("worst error {worst:.1e} of the gradient's norm");
 }

@@ -18,7 +18,7 @@ pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) batch: usize,
     layout: Layout<'static>,
-    loss: Loss,
+    loss: Loss<'static>,
     optimizer: Optimizer,
 }
 
@@ -142,8 +142,8 @@ impl Workload {
         let Shape { batch, layout, .. } = self.shape;
         let at = self.step as usize % BATCHES;
         let targets = match &self.labels {
-            Labels::Values(t) => Targets::Values(part(t, at, batch * layout.outputs())),
-            Labels::Classes(t) => Targets::Classes(part(t, at, batch)),
+            Labels::Values(t) => Targets::values(part(t, at, batch * layout.outputs())),
+            Labels::Classes(t) => Targets::classes(part(t, at, batch)),
         };
         let x = part(&self.x, at, batch * layout.inputs());
         let params = &mut self.params[self.start..][..self.initial.len()];

@@ -103,7 +103,7 @@ pub fn run(trainer: &Trainer<'_>, memory: &mut Memory, out: &mut impl Write) -> 
         for &i in order.iter() {
             let i = usize::from(i);
             let class = [(i % CLASSES) as u32];
-            sum += trainer.train_step(step, &samples[i], Targets::Classes(&class), params, &mut [], workspace)?;
+            sum += trainer.train_step(step, &samples[i], Targets::classes(&class), params, &mut [], workspace)?;
             step += 1;
         }
         loss = sum / TRAINING as f32;

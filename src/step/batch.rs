@@ -13,15 +13,8 @@ use crate::activation::Activation;
 use crate::error::StepError;
 use crate::kernels::{self, Band, Operands, Output};
 use crate::layer::Kind;
-use crate::loss::{Loss, Targets};
+use crate::loss::Objective;
 use crate::optimizer::Rule;
-
-/// What a loss is worked out from, beside the outputs.
-#[derive(Clone, Copy)]
-pub(super) struct Objective<'a> {
-    pub(super) loss: Loss,
-    pub(super) targets: Targets<'a>,
-}
 
 impl Context<'_> {
     /// Phase 2: updates the parameters `params`, which begin at `offset` among all,
@@ -114,9 +107,9 @@ impl<'w> Share<'w> {
         let (x, other_x) = x.split_at(rows * inputs);
         let terms = self.objective.map_or(outputs, |(objective, _)| objective.loss.terms_per_sample(outputs));
         let (objective, other_objective) = match self.objective {
-            Some((Objective { loss, targets }, scale)) => {
-                let (targets, others) = targets.split_at(rows, outputs);
-                (Some((Objective { loss, targets }, scale)), Some((Objective { loss, targets: others }, scale)))
+            Some((objective, scale)) => {
+                let (own, others) = objective.split_at(rows, outputs);
+                (Some((own, scale)), Some((others, scale)))
             }
             None => (None, None),
         };
@@ -177,16 +170,16 @@ impl<'a> ParamSlice<'a> {
 
 /// The loss of a share, and its delta at the outputs, from what the last layer has left there.
 fn loss_of(context: &Context<'_>, share: &mut Share<'_>) {
-    if let Some((Objective { loss, targets }, scale)) = share.objective {
+    if let Some((objective, scale)) = share.objective {
         let output = Output {
-            loss,
+            objective,
             activation: context.mlp.layout.output_activation(),
-            targets,
             width: context.plan.outputs,
             scale,
             values: share.banks.outputs,
             delta: share.banks.output_delta,
             terms: share.banks.terms,
+            scratch: share.scratch,
         };
         kernels::loss_and_delta(context.mlp.engine.isa, output);
     }
@@ -328,7 +321,8 @@ fn phase_one(
 ) -> f32 {
     let (loss, batch, outputs) = (objective.loss, plan.batch, plan.outputs);
     let step = Step { mlp, plan, mode, top: loss.top(mlp.layout.output_activation()), x, params };
-    let objective = Some((objective, loss.delta_scale(batch, outputs)));
+    let count = objective.count(batch, outputs);
+    let objective = Some((objective, loss.delta_scale(count)));
     let layers = mlp.layout.layers().len();
     let batch_norm = mlp.layout.has_batch_norm();
     let start = if batch_norm { step.forward_to_last_meeting(workspace) } else { 0 };
@@ -343,7 +337,7 @@ fn phase_one(
         step.backward(None, workspace);
     }
     let terms = &plan.terms(workspace)[..batch * loss.terms_per_sample(outputs)];
-    kernels::sum(mlp.engine.isa, terms) / loss.divisor(batch, outputs)
+    kernels::sum(mlp.engine.isa, terms) / loss.divisor(count)
 }
 
 /// Updates or writes down all gradients, from the values and deltas in the workspace.

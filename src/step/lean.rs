@@ -16,7 +16,7 @@ use crate::kernels::{
 };
 use crate::layer::Kind;
 use crate::layout::{Layout, Place, Source};
-use crate::loss::{Loss, Targets};
+use crate::loss::Objective;
 
 impl Layout<'_> {
     /// Floats of workspace in the lean schedule: one per neuron; two where a slope does not follow from the
@@ -121,15 +121,15 @@ pub(super) fn outputs<'w>(mlp: &Mlp<'_>, workspace: &'w [f32]) -> &'w [f32] {
 pub(super) fn loss(
     mlp: &Mlp<'_>,
     mode: Mode,
-    loss: Loss,
+    objective: Objective<'_>,
     x: &[f32],
-    targets: Targets<'_>,
     params: &[f32],
     workspace: &mut [f32],
 ) -> f32 {
     let activation = mlp.layout.output_activation();
-    forward(mlp, mode, params, x, workspace, loss.top(activation) != activation);
-    kernels::lean_loss(mlp.engine.isa, loss, activation, targets, top(mlp, workspace))
+    forward(mlp, mode, params, x, workspace, objective.loss.top(activation) != activation);
+    let (neurons, scratch) = workspace.split_at_mut(mlp.layout.lean_workspace_len());
+    kernels::lean_loss(mlp.engine.isa, objective, activation, top(mlp, neurons), scratch)
 }
 
 /// Replaces the outputs in the workspace by the delta that the caller brings.

@@ -62,9 +62,10 @@ impl Plan {
             place = layout.next(&place);
         }
         let strides = [odd_lines(strides[0]), odd_lines(strides[1])];
-        // A packed panel, a column of deltas, or a band of the gradient.
+        // A packed panel, a column of deltas, a sample's outputs, or a band of the gradient.
         let panel = PANEL * if widest < BLOCK { widest } else { BLOCK } + layout.widest_without_bias();
         let scratch = if batch > panel { batch } else { panel };
+        let scratch = if outputs > scratch { outputs } else { scratch };
         let gradient = backend.scratch_len(widest);
         let scratch = if gradient > scratch { gradient } else { scratch };
         let Some(scratch) = scratch.checked_next_multiple_of(LINE) else { return None };

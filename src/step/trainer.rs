@@ -1,14 +1,13 @@
 //! A training step: loss, gradient, update.
 
 use super::batch;
-use super::batch::Objective;
 use super::lean;
 use super::plan::Plan;
 use super::{Mlp, Mode, Update, finite};
-use crate::error::{Buffer, StepError, TrainerError};
+use crate::error::{Buffer, LayoutError, StepError, TrainerError};
 use crate::kernels;
 use crate::layout::Schedule;
-use crate::loss::{Loss, Targets};
+use crate::loss::{Loss, Objective, Targets};
 use crate::optimizer::Optimizer;
 
 /// A network that learns: an [`Mlp`] with its loss and its optimizer, checked once.
@@ -35,7 +34,7 @@ use crate::optimizer::Optimizer;
 /// init(&LAYOUT, 7, &mut params)?;
 ///
 /// let x = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
-/// let targets = Targets::Values(&[0.0, 1.0, 1.0, 0.0]);
+/// let targets = Targets::values(&[0.0, 1.0, 1.0, 0.0]);
 /// let mut loss = f32::NAN;
 /// for step in 0..300 {
 ///     loss = TRAINER.train_step(step, &x, targets, &mut params, &mut state, &mut workspace)?;
@@ -46,7 +45,8 @@ use crate::optimizer::Optimizer;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trainer<'a> {
     pub(super) mlp: Mlp<'a>,
-    pub(super) loss: Loss,
+    pub(super) loss: Loss<'a>,
+    class_weights: Option<&'a [f32]>,
     optimizer: Optimizer,
 }
 
@@ -55,15 +55,67 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// [`TrainerError`] if the loss makes no sense on the network's outputs, or
-    /// a setting of the optimizer is out of range.
-    pub const fn new(mlp: Mlp<'a>, loss: Loss, optimizer: Optimizer) -> Result<Self, TrainerError> {
+    /// a setting of it or of the optimizer is out of range.
+    pub const fn new(mlp: Mlp<'a>, loss: Loss<'a>, optimizer: Optimizer) -> Result<Self, TrainerError> {
         if let Err(error) = loss.check(mlp.layout.output_activation()) {
             return Err(error);
         }
         if let Err(error) = optimizer.check() {
             return Err(error);
         }
-        Ok(Self { mlp, loss, optimizer })
+        Ok(Self { mlp, loss, class_weights: None, optimizer })
+    }
+
+    /// The same with a weight for each class, `[outputs]`: the factor of all that a sample of the class brings to the
+    /// loss and to the gradient, beside the sample's own weight ([`Targets::with_sample_weights`]).
+    /// The divisor of the mean stays, as in Keras.
+    ///
+    /// With several outputs targets are then class indices. With one output there are two weights: a target
+    /// above 0.5 is of class 1, the others are of class 0.
+    ///
+    /// ```
+    /// use microprop::{Activation::Softmax, Isa, Layer, Layout, Loss, Mlp, Sgd, Targets, Trainer};
+    ///
+    /// let layers = [Layer::dense(2, Softmax)];
+    /// let mlp = Mlp::new(Layout::new(1, &layers)?, Isa::detect());
+    /// let trainer = Trainer::new(mlp, Loss::CrossEntropy, Sgd::new(0.1).into())?;
+    /// let rare_counts_more = trainer.with_class_weights(&[0.5, 4.0])?;
+    ///
+    /// let mut workspace = vec![0.0; trainer.workspace_len(1)?];
+    /// let mut loss = |trainer: Trainer, class| trainer.loss(&[1.0], Targets::classes(&[class]), &[0.0; 4], &mut workspace);
+    /// assert_eq!(loss(rare_counts_more, 0)?, 0.5 * loss(trainer, 0)?);
+    /// assert_eq!(loss(rare_counts_more, 1)?, 4.0 * loss(trainer, 1)?);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TrainerError::ClassWeights`] if there is not one for each class.
+    pub const fn with_class_weights(self, weights: &'a [f32]) -> Result<Self, TrainerError> {
+        let outputs = self.mlp.layout.outputs();
+        let expected = if outputs == 1 { 2 } else { outputs };
+        if weights.len() != expected {
+            return Err(TrainerError::ClassWeights { expected, found: weights.len() });
+        }
+        Ok(Self { class_weights: Some(weights), ..self })
+    }
+
+    /// Floats of workspace for a step over `batch` samples: those of [`Mlp::workspace_len`], and in
+    /// the lean schedule with a [custom loss](Loss::Custom) room for the derivatives that it writes.
+    ///
+    /// # Errors
+    /// [`LayoutError::TooLarge`] if that overflows.
+    pub const fn workspace_len(&self, batch: usize) -> Result<usize, LayoutError> {
+        match (self.mlp.workspace_len(batch), self.mlp.schedule) {
+            (Ok(len), Schedule::Lean) => match len.checked_add(self.lean_scratch_len()) {
+                Some(len) => Ok(len),
+                None => Err(LayoutError::TooLarge),
+            },
+            (result, _) => result,
+        }
+    }
+
+    const fn lean_scratch_len(&self) -> usize {
+        self.loss.lean_scratch_len(self.mlp.layout.output_activation(), self.mlp.layout.outputs())
     }
 
     /// The network.
@@ -80,7 +132,7 @@ impl<'a> Trainer<'a> {
     ///
     /// `step` counts the steps from 0 (Adam's t is step + 1); `x: [batch × inputs]`,
     /// one sample in the lean schedule; `params`: [`Layout::params_len`](crate::Layout::params_len); `state`:
-    /// [`Layout::optimizer_len`](crate::Layout::optimizer_len), zeros before step 0; `workspace`: at least [`Mlp::workspace_len`].
+    /// [`Layout::optimizer_len`](crate::Layout::optimizer_len), zeros before step 0; `workspace`: at least [`workspace_len`](Self::workspace_len).
     ///
     /// # Errors
     /// [`StepError`]; parameters and state are then as they were. A loss that is not finite
@@ -97,14 +149,14 @@ impl<'a> Trainer<'a> {
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
         let layout = &self.mlp.layout;
-        let plan = self.check(params, x, targets, workspace.len())?;
+        let (plan, objective) = self.check(params, x, targets, workspace.len())?;
         StepError::check(Buffer::OptimizerState, layout.optimizer_len(&self.optimizer), state.len())?;
         let rule = &self.optimizer.rule(step);
         self.run(
             step,
             plan,
             x,
-            targets,
+            objective,
             Update::Apply { rule, params, state: kernels::split_state(state, rule.states()) },
             workspace,
         )
@@ -125,9 +177,9 @@ impl<'a> Trainer<'a> {
         gradient: &mut [f32],
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
-        let plan = self.check(params, x, targets, workspace.len())?;
+        let (plan, objective) = self.check(params, x, targets, workspace.len())?;
         StepError::check(Buffer::Gradient, self.mlp.layout.trainable_len(), gradient.len())?;
-        self.run(step, plan, x, targets, Update::Store { params, gradient }, workspace)
+        self.run(step, plan, x, objective, Update::Store { params, gradient }, workspace)
     }
 
     /// Updates the parameters with a gradient: after [`gradient`](Self::gradient),
@@ -158,12 +210,18 @@ impl<'a> Trainer<'a> {
         params: &[f32],
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
-        let plan = self.check(params, x, targets, workspace.len())?;
+        let (plan, objective) = self.check(params, x, targets, workspace.len())?;
         let loss = match plan {
-            Some(plan) => batch::loss(&self.mlp, plan, x, Objective { loss: self.loss, targets }, params, workspace),
-            None => lean::loss(&self.mlp, Mode::Inference, self.loss, x, targets, params, workspace),
+            Some(plan) => batch::loss(&self.mlp, plan, x, objective, params, workspace),
+            None => lean::loss(&self.mlp, Mode::Inference, objective, x, params, workspace),
         };
         finite(loss)
+    }
+
+    /// How many outputs or samples the mask of `targets` leaves, if there is one.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn left(&self, targets: Targets<'_>) -> Option<usize> {
+        Objective { loss: self.loss, targets, class_weights: None }.left(self.mlp.layout.outputs())
     }
 
     /// The outputs that the last `train_step`, `gradient` or `loss` over `batch`
@@ -175,17 +233,19 @@ impl<'a> Trainer<'a> {
         plan.map(|plan| plan.outputs(workspace))
     }
 
-    fn check(
-        &self,
+    /// Checks all that a step is given but the optimizer's state.
+    fn check<'t>(
+        &'t self,
         params: &[f32],
         x: &[f32],
-        targets: Targets<'_>,
+        targets: Targets<'t>,
         workspace: usize,
-    ) -> Result<Option<Plan>, StepError> {
-        let plan = self.mlp.check_step(params, x, workspace)?;
+    ) -> Result<(Option<Plan>, Objective<'t>), StepError> {
+        let plan = self.mlp.check_step(params, x, workspace, self.lean_scratch_len())?;
         let batch = plan.map_or(1, |plan| plan.batch);
-        self.loss.check_targets(targets, batch, self.mlp.layout.outputs())?;
-        Ok(plan)
+        let objective = Objective { loss: self.loss, targets, class_weights: self.class_weights };
+        objective.check(batch, self.mlp.layout.outputs())?;
+        Ok((plan, objective))
     }
 
     fn run(
@@ -193,7 +253,7 @@ impl<'a> Trainer<'a> {
         step: u64,
         plan: Option<Plan>,
         x: &[f32],
-        targets: Targets<'_>,
+        objective: Objective<'_>,
         target: Update<'_>,
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
@@ -201,11 +261,9 @@ impl<'a> Trainer<'a> {
         // With the schedule asked too, a `static` lean trainer leaves the batch schedule out of the
         // binary: 33 KB instead of 95 KB for `no_std_example` on a Cortex-M0.
         match plan.filter(|_| self.mlp.schedule == Schedule::Batch) {
-            Some(plan) => {
-                batch::run(&self.mlp, plan, mode, x, Objective { loss: self.loss, targets }, target, workspace)
-            }
+            Some(plan) => batch::run(&self.mlp, plan, mode, x, objective, target, workspace),
             None => {
-                let loss = finite(lean::loss(&self.mlp, mode, self.loss, x, targets, target.params(), workspace))?;
+                let loss = finite(lean::loss(&self.mlp, mode, objective, x, target.params(), workspace))?;
                 lean::backward(&self.mlp, mode, x, target, workspace, None);
                 Ok(loss)
             }

@@ -3,10 +3,10 @@
 use super::reference::compare::{
     DEVIATIONS, Draw, agree, agree_within, central, direction, dot, moved, numbers, telling, values_of,
 };
-use super::reference::{self, Backward, Fault, Kind, Network, Number, Spec, State};
-use super::{TargetData, TargetKind, Top, draw_targets, tops};
+use super::reference::{self, Backward, Fault, Goal, Kind, Network, Number, Spec, State};
+use super::{TargetData, TargetKind, Top, Weighing, draw_targets, target_rows, tops};
 use microprop::Activation::{self, *};
-use microprop::{Delta, Isa, Layer, Layout, Loss, Mlp, Schedule, Sgd, Trainer};
+use microprop::{Delta, Isa, Layer, Layout, Loss, Mlp, Schedule, Sgd, Targets, Trainer};
 
 /// A network with its data.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ struct Case {
     inputs: usize,
     specs: Vec<Spec>,
     layers: Vec<Layer>,
-    loss: Loss,
+    loss: Loss<'static>,
     batch: usize,
     params: Vec<f32>,
     x: Vec<f32>,
@@ -62,7 +62,12 @@ fn embedding(column: usize, categories: usize, dimensions: usize) -> Spec {
     of(Kind::Embedding { column, categories, dimensions }, Linear)
 }
 
-const SQUARED: Top = Top { activation: Linear, loss: Loss::HalfMeanSquaredError, targets: TargetKind::Values };
+const SQUARED: Top = Top {
+    activation: Linear,
+    loss: Loss::HalfMeanSquaredError,
+    targets: TargetKind::Values,
+    weighing: Weighing::Nothing,
+};
 
 impl Case {
     /// Draws parameters and data until no activation could take another branch in f32 and every layer has a
@@ -141,6 +146,18 @@ impl Case {
         Layout::new(self.inputs, &self.layers).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
+    fn targets(&self) -> Targets<'_> {
+        match &self.targets {
+            TargetData::Values(values) => Targets::values(values),
+            TargetData::Classes(classes) => Targets::classes(classes),
+        }
+    }
+
+    /// The same for the reference.
+    fn goal(&self) -> Goal {
+        Goal { targets: target_rows(&self.targets, self.layout().outputs()), weights: None, mask: None }
+    }
+
     fn has(&self, kind: Kind) -> bool {
         self.specs.iter().any(|spec| spec.kind == kind)
     }
@@ -167,7 +184,7 @@ impl Case {
             network = network.with_fault(fault);
         }
         let pass = network.forward(reference::rows(&self.x, self.inputs));
-        let (loss, delta) = network.loss(&pass, self.loss, self.targets.as_targets());
+        let (loss, delta) = network.loss(&pass, self.loss, &self.goal());
         let own = reference::rows(&self.delta, self.delta.len() / self.batch);
         let sloped = network.slopes(network.last(), &pass, own.clone());
         Expected {
@@ -206,7 +223,7 @@ fn check(case: &Case, expected: &[Expected; 2], isa: Isa, schedule: Schedule, th
     let mut gradient = vec![f32::NAN; layout.trainable_len()];
     let mut input_delta = vec![f32::NAN; case.x.len()];
     let mut outputs = vec![f32::NAN; expected[0].outputs.len()];
-    let targets = case.targets.as_targets();
+    let targets = case.targets();
     let mut worst = 0.0;
     let mut compare = |what: &str, ours: &[f32], reference: &[Number]| -> Result<(), String> {
         worst = f64::max(worst, agree(what, ours, reference)?);
@@ -394,7 +411,7 @@ fn reference_layers_agree_with_central_differences() {
             let network = case.network(&params, true, STEP);
             let x: Vec<Number> = x.iter().map(|&x| Number::from(x)).collect();
             let pass = network.forward(x.chunks(case.inputs).map(<[Number]>::to_vec).collect());
-            (network.loss(&pass, case.loss, case.targets.as_targets()).0.value, pass.sides())
+            (network.loss(&pass, case.loss, &case.goal()).0.value, pass.sides())
         };
         let expected = case.expected(true, None);
         let gradient = values_of(&expected.gradient.gradient());
@@ -455,7 +472,7 @@ fn runs_of_layers_follow_the_reference() {
                 let network = case.network(&params, true, step);
                 let pass = network.forward(reference::rows(&case.x, case.inputs));
                 nearest = nearest.min(pass.nearest_kink(&network));
-                let (loss, delta) = network.loss(&pass, case.loss, case.targets.as_targets());
+                let (loss, delta) = network.loss(&pass, case.loss, &case.goal());
                 losses.push(loss);
                 let gradient = network.backward(&pass, delta).gradient();
                 let statistics = network.moved_statistics(&pass);
@@ -477,7 +494,7 @@ fn runs_of_layers_follow_the_reference() {
                     let mut ours = case.params.clone();
                     let mut state = vec![0.0; case.layout().optimizer_len(&optimizer)];
                     let mut workspace = vec![f32::NAN; mlp.workspace_len(batch).unwrap()];
-                    let targets = case.targets.as_targets();
+                    let targets = case.targets();
                     let mut step = |step| {
                         trainer.train_step(step, &case.x, targets, &mut ours, &mut state, &mut workspace).unwrap()
                     };

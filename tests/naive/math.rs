@@ -16,12 +16,12 @@ pub fn select(c: bool, a: f32, b: f32) -> f32 {
 }
 
 /// Rule 1.3.
-fn max(a: f32, b: f32) -> f32 {
+pub fn max(a: f32, b: f32) -> f32 {
     select(a > b, a, b)
 }
 
 /// Rule 1.3.
-fn min(a: f32, b: f32) -> f32 {
+pub fn min(a: f32, b: f32) -> f32 {
     select(a < b, a, b)
 }
 
@@ -44,7 +44,7 @@ impl Arithmetic {
 
     /// Rules 7.1 and 7.8: c₀ + c₁·x + c₂·x² + … in pairs, the pairs in x², and for eight coefficients
     /// and ten in x⁴.
-    fn polynomial(self, c: &[u32], x: f32) -> f32 {
+    pub fn polynomial(self, c: &[u32], x: f32) -> f32 {
         let x2 = x * x;
         let pair = |i: usize| self.mul_add(float(c[i + 1]), x, float(c[i]));
         let four = |i: usize| self.mul_add(pair(i + 2), x2, pair(i));

@@ -1,6 +1,7 @@
 //! docs/ARITHMETIC.md as a program: plain loops over f32, one sample and one
 //! element at a time, and nothing from the crate. "Rule 2.3" is the document's.
 
+mod loss;
 pub mod math;
 pub mod random;
 
@@ -49,10 +50,20 @@ pub struct Dense(pub usize, pub Activation, pub Init);
 pub enum Loss {
     HalfMeanSquaredError,
     MeanSquaredError,
+    MeanAbsoluteError,
+    Huber(f32),
+    LogCosh,
+    Quantile(f32),
+    Poisson,
+    Hinge,
     BinaryCrossEntropy,
+    SmoothedBinaryCrossEntropy(f32),
+    BinaryCrossEntropyOfProbabilities,
     CrossEntropy,
+    SmoothedCrossEntropy(f32),
+    CrossEntropyOfProbabilities,
+    KullbackLeibler,
 }
-use Loss::*;
 
 /// What one sample's outputs are compared with, or told.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +72,21 @@ pub enum Target<'a> {
     Class(u32),
     /// ∂loss/∂outputs from the caller.
     Delta(&'a [f32]),
+}
+
+/// A target with what weighs it: the sample's own weight, that of its class, and a mask over the outputs.
+#[derive(Clone, Copy, Debug)]
+pub struct Goal<'a> {
+    pub target: Target<'a>,
+    pub weight: Option<f32>,
+    pub class_weight: Option<f32>,
+    pub mask: Option<&'a [f32]>,
+}
+
+impl<'a> From<Target<'a>> for Goal<'a> {
+    fn from(target: Target<'a>) -> Self {
+        Self { target, weight: None, class_weight: None, mask: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -256,63 +282,11 @@ impl Network<'_> {
         }
     }
 
-    /// Rules 4.2 to 4.5: the delta of the last layer and the addends of the loss, from its pre-activations.
-    fn top(&self, z: &[f32], target: Target<'_>, scale: f32) -> (Vec<f32>, Vec<f32>) {
-        let outputs = z.len();
-        match (self.loss, target) {
-            (BinaryCrossEntropy, Target::Values(t)) => {
-                let delta = |(&z, &t): (&f32, &f32)| (self.arithmetic.sigmoid(z) - t) * scale;
-                let term =
-                    |(&z, &t): (&f32, &f32)| (self.activate(Relu, z) - z * t) + self.arithmetic.softplus_of_negative(z);
-                (z.iter().zip(t).map(delta).collect(), z.iter().zip(t).map(term).collect())
-            }
-            (CrossEntropy, Target::Class(class)) => {
-                let (p, largest, total) = self.softmax(z);
-                let class = class as usize;
-                let delta = |j: usize| (if j == class { p[j] - 1.0 } else { p[j] }) * scale;
-                let term = self.arithmetic.ln(total) + (largest - z[class]);
-                ((0..outputs).map(delta).collect(), vec![term])
-            }
-            (CrossEntropy, Target::Values(t)) => {
-                let (p, largest, total) = self.softmax(z);
-                let (ln, weight) = (self.arithmetic.ln(total), sum(t));
-                let delta = |j: usize| (p[j] * weight - t[j]) * scale;
-                let term = sixteen(outputs, |p, j| p + at(t, j) * (ln + (largest - at(z, j))));
-                ((0..outputs).map(delta).collect(), vec![term])
-            }
-            (_, target) => {
-                let y = self.output(z);
-                let (d, terms): (Vec<f32>, Vec<f32>) = match target {
-                    Target::Values(t) => y.iter().zip(t).map(|(y, t)| ((y - t) * scale, (y - t) * (y - t))).unzip(),
-                    Target::Delta(d) => (d.to_vec(), vec![]),
-                    Target::Class(_) => panic!("classes are for cross-entropy"),
-                };
-                let delta = match self.layers[self.layers.len() - 1].1 {
-                    Softmax => {
-                        let mean = self.dot(&d, &y);
-                        y.iter().zip(&d).map(|(y, d)| y * (d - mean)).collect()
-                    }
-                    activation => {
-                        let units = y.iter().zip(&d).zip(z);
-                        units.map(|((&y, &d), &z)| self.slope(activation, d, y, z)).collect()
-                    }
-                };
-                (delta, terms)
-            }
-        }
-    }
-
-    /// One sample forward and backward; `n` is the number of samples of the step.
-    pub fn sample(&self, params: &[f32], x: &[f32], target: Target<'_>, n: usize) -> Sample {
+    /// One sample forward and backward; `count` is what the step's mean is over (rule 4.1).
+    pub fn sample<'g>(&self, params: &[f32], x: &[f32], goal: impl Into<Goal<'g>>, count: f32) -> Sample {
         let (values, pre_activations) = self.forward(params, x);
         let z = &pre_activations[self.layers.len() - 1];
-        let (n, outputs) = (n as f32, z.len() as f32);
-        let scale = match self.loss {
-            HalfMeanSquaredError | CrossEntropy => 1.0 / n,
-            MeanSquaredError => 2.0 / (n * outputs),
-            BinaryCrossEntropy => 1.0 / (n * outputs),
-        };
-        let (delta, terms) = self.top(z, target, scale);
+        let (delta, terms) = self.top(z, goal.into(), self.scale(count));
         let mut deltas = vec![delta];
         // Rule 5.1.
         for (l, (offset, inputs, Dense(outputs, ..))) in self.places().into_iter().enumerate().rev() {
@@ -331,18 +305,6 @@ impl Network<'_> {
         Sample { values, deltas, terms }
     }
 
-    /// Rule 4.6: the loss.
-    fn loss(&self, samples: &[Sample]) -> f32 {
-        let terms: Vec<f32> = samples.iter().flat_map(|sample| &sample.terms).copied().collect();
-        let (n, outputs) = (samples.len() as f32, self.layers[self.layers.len() - 1].0 as f32);
-        sum(&terms)
-            / match self.loss {
-                HalfMeanSquaredError => 2.0 * n,
-                MeanSquaredError | BinaryCrossEntropy => n * outputs,
-                CrossEntropy => n,
-            }
-    }
-
     /// Rule 5.2: parameter (i, j) of layer l; the bias is a row whose input is 1.
     pub fn gradient(&self, samples: &[Sample], l: usize, i: usize, j: usize) -> f32 {
         let x = |s: usize| samples[s].values[l].get(i).copied().unwrap_or(1.0);
@@ -350,16 +312,9 @@ impl Network<'_> {
     }
 
     /// One step on the samples in `x`; returns the loss before it. `state`: all first floats, then all second.
-    pub fn train_step(
-        &self,
-        step: u64,
-        x: &[f32],
-        targets: &[Target<'_>],
-        params: &mut [f32],
-        state: &mut [f32],
-    ) -> f32 {
-        let n = targets.len();
-        let samples = x.chunks(self.inputs).zip(targets).map(|(x, &t)| self.sample(params, x, t, n));
+    pub fn train_step(&self, step: u64, x: &[f32], goals: &[Goal<'_>], params: &mut [f32], state: &mut [f32]) -> f32 {
+        let over = self.count(goals);
+        let samples = x.chunks(self.inputs).zip(goals).map(|(x, &goal)| self.sample(params, x, goal, over));
         let samples: Vec<Sample> = samples.collect();
         let count = params.len();
         for (l, (offset, inputs, Dense(outputs, ..))) in self.places().into_iter().enumerate() {
@@ -395,7 +350,7 @@ impl Network<'_> {
                 }
             }
         }
-        self.loss(&samples)
+        self.loss(&samples, over)
     }
 }
 

@@ -6,15 +6,17 @@
 pub(crate) mod compare;
 pub(crate) mod dropout;
 mod layer;
+mod loss;
 mod number;
 mod optimizer;
 
 pub(crate) use layer::{Kind, Spec};
+pub(crate) use loss::Goal;
 pub(crate) use number::Number;
 pub(crate) use optimizer::{Rule, State};
 
 use layer::Layer;
-use microprop::{Activation, Loss, Targets};
+use microprop::Activation;
 
 /// Rows of numbers.
 pub(crate) type Matrix = Vec<Vec<Number>>;
@@ -54,6 +56,32 @@ pub(crate) enum Fault {
     SoftmaxDiagonal,
     /// The delta is not divided by the number of samples.
     NoMean,
+    /// The derivative of |e| is e.
+    AbsoluteSlope,
+    /// The derivative of Huber's loss is e, however far away.
+    HuberUnlimited,
+    /// The derivative of ln cosh e is e.
+    LogCoshSlope,
+    /// A quantile loss's two slopes are exchanged.
+    QuantileExchanged,
+    /// The derivative of Poisson's loss is 1 − t.
+    PoissonSlope,
+    /// The hinge loss pulls beyond its margin.
+    HingeBeyondMargin,
+    /// The derivative of a binary cross-entropy of probabilities is y − t.
+    BinaryProbabilitySlope,
+    /// The derivative of a cross-entropy of probabilities, or of Kullback and Leibler's divergence, is −t.
+    ProbabilitySlope,
+    /// Where probabilities are limited, the derivative goes on.
+    NotLimited,
+    /// The delta is that of targets that are not smoothed.
+    NoSmoothing,
+    /// The delta has no weights.
+    NoWeights,
+    /// The delta is divided by what there would be without a mask.
+    MaskDivisor,
+    /// The delta is there where the mask is 0.
+    NoMask,
     /// A squared error's delta is not divided by the number of outputs.
     NoMeanOverOutputs,
     /// The gradient of the bias is missing.
@@ -318,58 +346,6 @@ impl Network {
         }
         delta
     }
-
-    /// The loss of a forward pass, and its derivative ∂loss/∂z of the last layer.
-    pub(crate) fn loss(&self, pass: &Forward, loss: Loss, targets: Targets<'_>) -> (Number, Matrix) {
-        let (z, y) = (&pass.z[self.last()], pass.outputs());
-        let t = target_rows(targets, y.len(), y[0].len());
-        let n = Number::from(y.len() as f64);
-        let outputs = Number::from(y[0].len() as f64);
-        let (two, divisor) = (Number::from(2.0), if self.has(Fault::NoMean) { Number::from(1.0) } else { n });
-        let pairs = |f: &dyn Fn(Number, Number) -> Number| -> Matrix {
-            y.iter().zip(&t).map(|(y, t)| y.iter().zip(t).map(|(&y, &t)| f(y, t)).collect()).collect()
-        };
-        match loss {
-            // 1/(2n) Σ (y − t)², ∂/∂y = (y − t)/n.
-            Loss::HalfMeanSquaredError => {
-                let terms = pairs(&|y, t| (y - t).square());
-                let delta = pairs(&|y, t| (y - t) / divisor);
-                (sum(&terms.concat()) / (two * n), self.slopes(self.last(), pass, delta))
-            }
-            // 1/(n·o) Σ (y − t)², ∂/∂y = 2·(y − t)/(n·o).
-            Loss::MeanSquaredError => {
-                let width = if self.has(Fault::NoMeanOverOutputs) { Number::from(1.0) } else { outputs };
-                let terms = pairs(&|y, t| (y - t).square());
-                let delta = pairs(&|y, t| two * (y - t) / (divisor * width));
-                (sum(&terms.concat()) / (n * outputs), self.slopes(self.last(), pass, delta))
-            }
-            // With y = sigmoid(z): −t·ln y − (1 − t)·ln(1 − y) = max(z, 0) − z·t + ln(1 + e^−|z|), ∂/∂z = y − t.
-            Loss::BinaryCrossEntropy => {
-                let mut terms = Vec::new();
-                for (z, t) in z.concat().into_iter().zip(t.concat()) {
-                    let softplus = (Number::from(1.0) + (-z.abs()).exp()).ln();
-                    terms.push(if z.value > 0.0 { z - z * t } else { -z * t } + softplus);
-                }
-                (sum(&terms) / (n * outputs), pairs(&|y, t| (y - t) / (divisor * outputs)))
-            }
-            // With y = softmax(z): −Σⱼ tⱼ·ln yⱼ = Σⱼ tⱼ·(m + ln Σₖ e^(zₖ−m) − zⱼ), ∂/∂zⱼ = yⱼ·Σₖ tₖ − tⱼ.
-            Loss::CrossEntropy => {
-                let (mut terms, mut delta) = (Vec::new(), Vec::new());
-                for ((z, y), t) in z.iter().zip(y).zip(&t) {
-                    let m = largest(z);
-                    let e: Vec<Number> = z.iter().map(|&z| (z - m).exp()).collect();
-                    let ln_sum = sum(&e).ln();
-                    for (&z, &t) in z.iter().zip(t) {
-                        terms.push(t * ((m - z) + ln_sum));
-                    }
-                    let all = sum(t);
-                    delta.push(y.iter().zip(t).map(|(&y, &t)| (y * all - t) / divisor).collect());
-                }
-                (sum(&terms) / n, delta)
-            }
-            other => panic!("the reference does not know {other}"),
-        }
-    }
 }
 
 impl Forward {
@@ -418,20 +394,6 @@ fn sums(a: &Matrix, b: &Matrix) -> Matrix {
 /// `numbers` as rows of `width`.
 pub(crate) fn rows(numbers: &[f32], width: usize) -> Matrix {
     numbers.chunks(width).map(|row| row.iter().map(|&x| Number::from(x)).collect()).collect()
-}
-
-/// Targets as values, classes one-hot.
-fn target_rows(targets: Targets<'_>, samples: usize, outputs: usize) -> Matrix {
-    match targets {
-        Targets::Values(values) => rows(values, outputs),
-        Targets::Classes(classes) => {
-            let mut t = vec![vec![Number::from(0.0); outputs]; samples];
-            for (t, &class) in t.iter_mut().zip(classes) {
-                t[class as usize] = Number::from(1.0);
-            }
-            t
-        }
-    }
 }
 
 /// 1/(1 + e^−z), and the same times e^z/e^z where e^−z could overflow.

@@ -83,6 +83,13 @@ impl Number {
         Self::rounded(y, FUNCTION_ROUNDINGS, slope * slope * self.variance)
     }
 
+    /// ln cosh x.
+    pub(crate) fn ln_cosh(self) -> Self {
+        let half = (0.5 * self.value).sinh();
+        let slope = self.value.tanh();
+        Self::rounded((2.0 * half * half).ln_1p(), FUNCTION_ROUNDINGS, slope * slope * self.variance)
+    }
+
     /// √x. Near 0, where its slope has no bound, |√(x + e) − √x| ≤ √|e| has.
     pub(crate) fn sqrt(self) -> Self {
         let root = self.value.sqrt();

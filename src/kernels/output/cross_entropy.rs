@@ -1,0 +1,247 @@
+//! Cross-entropy, fused with softmax: for the batch schedule, and in place for the lean one.
+#![forbid(unsafe_code)]
+
+use super::lane;
+use super::lean::block_sum;
+use super::softmax::{largest, softmax_row};
+use crate::kernels::map::map;
+use crate::kernels::reduce;
+use crate::kernels::rows::{load_lanes, store_lanes};
+use crate::loss::{Labels, Loss};
+use crate::math;
+use crate::simd::Simd;
+use core::ops::Range;
+
+/// Softmax, then delta `(p·T − t)·scale` with T = Σ t, and the term
+/// `Σ tⱼ·(ln Σ e^(z−m) + (m − zⱼ))`, m being the largest z of the row.
+#[inline(always)]
+pub(super) fn cross_entropy<S: Simd>(
+    s: S,
+    values: &mut [f32],
+    labels: Labels<'_>,
+    delta: &mut [f32],
+    terms: &mut [f32],
+    width: usize,
+    scale: f32,
+) {
+    let rows = values.chunks_exact_mut(width).zip(delta.chunks_exact_mut(width)).zip(terms);
+    let scale = s.splat(scale);
+    for (row, ((z, delta), term)) in rows.enumerate() {
+        // Until the deltas are known, their place holds the pre-activations.
+        delta.copy_from_slice(z);
+        let (largest, sum) = softmax_row(s, z);
+        let ln_sum = lane(s, math::ln(s, s.splat(sum)));
+        match labels {
+            Labels::Classes(classes) => {
+                let class = classes[row] as usize;
+                *term = ln_sum + (largest - delta[class]);
+                delta_of(
+                    s,
+                    z,
+                    delta,
+                    #[inline(always)]
+                    |p, _| s.mul(p, scale),
+                );
+                let right = s.mul(s.sub(s.splat(z[class]), s.splat(1.0)), scale);
+                delta[class] = lane(s, right);
+            }
+            Labels::Values(targets) => {
+                let targets = &targets[row * width..(row + 1) * width];
+                *term = weighted(s, targets, delta, ln_sum, largest);
+                let total = reduce::sum_in(s, targets);
+                delta_of(
+                    s,
+                    z,
+                    delta,
+                    #[inline(always)]
+                    |p, at| {
+                        let t = load_lanes(s, &targets[at..], S::LANES.min(width - at));
+                        s.mul(s.sub(s.mul(p, s.splat(total)), t), scale)
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// `delta = f(p, index of p's first lane)`.
+#[inline(always)]
+fn delta_of<S: Simd>(s: S, p: &[f32], delta: &mut [f32], f: impl Fn(S::Vector, usize) -> S::Vector) {
+    for at in (0..p.len()).step_by(S::LANES) {
+        let lanes = S::LANES.min(p.len() - at);
+        let d = f(load_lanes(s, &p[at..], lanes), at);
+        store_lanes(s, d, &mut delta[at..], lanes);
+    }
+}
+
+/// `Σ tⱼ·(ln_sum + (largest − zⱼ))` in 16 partial sums.
+#[inline(always)]
+fn weighted<S: Simd>(s: S, targets: &[f32], z: &[f32], ln_sum: f32, largest: f32) -> f32 {
+    reduce::partials(
+        s,
+        targets,
+        z,
+        #[inline(always)]
+        |t, z, sum| s.add(sum, s.mul(t, s.add(s.splat(ln_sum), s.sub(s.splat(largest), z)))),
+    )
+}
+
+/// [`cross_entropy`] in place, of one sample; returns its addend.
+#[inline(always)]
+pub(super) fn lean<S: Simd>(s: S, top: &mut [f32], labels: Labels<'_>, scale: f32) -> f32 {
+    let c = s.splat(scale);
+    match labels {
+        Labels::Classes(classes) => {
+            let class = classes[0] as usize;
+            let z = top[class];
+            let (largest, sum) = softmax_row(s, top);
+            let right = s.mul(s.sub(s.splat(top[class]), s.splat(1.0)), c);
+            map(
+                s,
+                top,
+                #[inline(always)]
+                |p| s.mul(p, c),
+            );
+            top[class] = lane(s, right);
+            lane(s, math::ln(s, s.splat(sum))) + (largest - z)
+        }
+        Labels::Values(targets) => {
+            let (largest, ln_sum) = logarithm_of_sum(s, top);
+            let term = weighted(s, targets, top, ln_sum, largest);
+            softmax_row(s, top);
+            let total = s.splat(reduce::sum_in(s, targets));
+            for at in (0..top.len()).step_by(S::LANES) {
+                let lanes = S::LANES.min(top.len() - at);
+                let (p, t) = (load_lanes(s, &top[at..], lanes), load_lanes(s, &targets[at..], lanes));
+                store_lanes(s, s.mul(s.sub(s.mul(p, total), t), c), &mut top[at..], lanes);
+            }
+            term
+        }
+    }
+}
+
+/// The largest z, and the logarithm of the sum of the exponentials of the others relative to it.
+///
+/// The addends need z and that sum, the deltas need the exponentials: in place, these are worked out twice.
+#[inline(always)]
+fn logarithm_of_sum<S: Simd>(s: S, z: &[f32]) -> (f32, f32) {
+    let largest = largest(s, z);
+    let sum = block_sum(
+        z.len(),
+        #[inline(always)]
+        |block, terms| {
+            terms.copy_from_slice(&z[block]);
+            map(
+                s,
+                terms,
+                #[inline(always)]
+                |z| math::exp(s, s.sub(z, s.splat(largest))),
+            );
+        },
+    );
+    (largest, lane(s, math::ln(s, s.splat(sum))))
+}
+
+/// Targets of a cross-entropy that are smoothed or masked: `tⱼ·(1 − smoothing) + smoothing/outputs`, +0 where masked.
+/// A class index stands for its one-hot row.
+#[derive(Clone, Copy)]
+pub(super) struct SoftTargets<'a> {
+    labels: Labels<'a>,
+    mask: Option<&'a [f32]>,
+    width: usize,
+    /// `1 − smoothing` and `smoothing/outputs`.
+    own: f32,
+    share: f32,
+}
+
+impl<'a> SoftTargets<'a> {
+    #[inline(always)]
+    pub(super) fn new(loss: Loss<'_>, labels: Labels<'a>, mask: Option<&'a [f32]>, width: usize) -> Self {
+        let smoothing = if let Loss::SmoothedCrossEntropy { smoothing } = loss { smoothing } else { 0.0 };
+        Self { labels, mask, width, own: 1.0 - smoothing, share: smoothing / width as f32 }
+    }
+
+    /// Writes those of some outputs of sample `row`.
+    #[inline(always)]
+    fn fill(self, row: usize, outputs: Range<usize>, to: &mut [f32]) {
+        let start = row * self.width;
+        for (output, to) in outputs.zip(to) {
+            let t = match self.labels {
+                Labels::Values(values) => values[start + output],
+                Labels::Classes(classes) => f32::from(u8::from(classes[row] as usize == output)),
+            };
+            let masked = self.mask.is_some_and(
+                #[inline(always)]
+                |mask| mask[start + output] == 0.0,
+            );
+            *to = if masked { 0.0 } else { t * self.own + self.share };
+        }
+    }
+
+    /// The addend of sample `row`, and the sum of its targets: see [`cross_entropy`].
+    #[inline(always)]
+    fn term_and_total(self, row: usize, z: &[f32], largest: f32, ln_sum: f32) -> (f32, f32) {
+        let term = block_sum(
+            self.width,
+            #[inline(always)]
+            |block, terms| {
+                self.fill(row, block.clone(), terms);
+                for (t, z) in terms.iter_mut().zip(&z[block]) {
+                    *t *= ln_sum + (largest - z);
+                }
+            },
+        );
+        let total = block_sum(
+            self.width,
+            #[inline(always)]
+            |block, targets| self.fill(row, block, targets),
+        );
+        (term, total)
+    }
+
+    /// Replaces the softmax p of sample `row` by its delta `(p·T − t)·scale`.
+    #[inline(always)]
+    fn delta(self, row: usize, p: &mut [f32], total: f32, scale: f32) {
+        for at in (0..self.width).step_by(16) {
+            let block = at..self.width.min(at + 16);
+            let mut t = [0.0; 16];
+            self.fill(row, block.clone(), &mut t[..block.len()]);
+            for (p, t) in p[block].iter_mut().zip(t) {
+                *p = (*p * total - t) * scale;
+            }
+        }
+    }
+}
+
+/// [`cross_entropy`] of targets that are smoothed or masked.
+#[inline(always)]
+pub(super) fn of_soft_targets<S: Simd>(
+    s: S,
+    values: &mut [f32],
+    targets: SoftTargets<'_>,
+    delta: &mut [f32],
+    terms: &mut [f32],
+    scale: f32,
+) {
+    let width = targets.width;
+    let rows = values.chunks_exact_mut(width).zip(delta.chunks_exact_mut(width)).zip(terms);
+    for (row, ((z, delta), term)) in rows.enumerate() {
+        delta.copy_from_slice(z);
+        let (largest, sum) = softmax_row(s, z);
+        let ln_sum = lane(s, math::ln(s, s.splat(sum)));
+        let total;
+        (*term, total) = targets.term_and_total(row, delta, largest, ln_sum);
+        delta.copy_from_slice(z);
+        targets.delta(row, delta, total, scale);
+    }
+}
+
+/// [`of_soft_targets`] in place, of one sample; returns its addend.
+#[inline(always)]
+pub(super) fn lean_of_soft_targets<S: Simd>(s: S, top: &mut [f32], targets: SoftTargets<'_>, scale: f32) -> f32 {
+    let (largest, ln_sum) = logarithm_of_sum(s, top);
+    let (term, total) = targets.term_and_total(0, top, largest, ln_sum);
+    softmax_row(s, top);
+    targets.delta(0, top, total, scale);
+    term
+}

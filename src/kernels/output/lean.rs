@@ -1,0 +1,219 @@
+//! Losses of one sample in place, for the lean schedule.
+#![forbid(unsafe_code)]
+
+use super::elementwise::{binary_cross_entropy, derivatives, elementwise, smoothed, squared_error};
+use super::softmax::softmax_row;
+use super::weights::Weighing;
+use super::{activate, cross_entropy, custom, slope_in};
+use crate::activation::Activation;
+use crate::kernels::reduce;
+use crate::kernels::rows::{load_lanes, store_lanes};
+use crate::loss::{Labels, Loss, Objective};
+use crate::simd::{Simd, fold16};
+use core::ops::Range;
+
+/// See [`lean_loss`](super::lean_loss).
+#[inline(always)]
+pub(super) fn loss<S: Simd>(
+    s: S,
+    objective: Objective<'_>,
+    activation: Activation,
+    top: &mut [f32],
+    scratch: &mut [f32],
+) -> f32 {
+    let (loss, labels, weighing) = (objective.loss, objective.targets.labels, Weighing::new(&objective));
+    let count = objective.count(1, top.len());
+    let factor = loss.delta_scale(count);
+    let scale = s.splat(factor);
+    let total = match (loss, labels) {
+        (Loss::BinaryCrossEntropy, Labels::Values(targets)) => in_place(
+            s,
+            top,
+            targets,
+            weighing,
+            #[inline(always)]
+            |z, t| binary_cross_entropy(s, z, t, scale),
+        ),
+        (Loss::SmoothedBinaryCrossEntropy { smoothing }, Labels::Values(targets)) => in_place(
+            s,
+            top,
+            targets,
+            weighing,
+            #[inline(always)]
+            |z, t| binary_cross_entropy(s, z, smoothed(s, t, smoothing), scale),
+        ),
+        (Loss::CrossEntropy, labels) if weighing.mask.is_none() => {
+            let term = cross_entropy::lean(s, top, labels, factor);
+            weighing.weigh(s, top);
+            weighing.weigh_term(term)
+        }
+        (Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. }, labels) => {
+            let soft = cross_entropy::SoftTargets::new(loss, labels, weighing.mask, top.len());
+            let term = cross_entropy::lean_of_soft_targets(s, top, soft, factor);
+            weighing.weigh(s, top);
+            weighing.weigh_term(term)
+        }
+        (Loss::Custom(function), Labels::Values(targets)) => {
+            softmax_if(s, activation, top);
+            let (delta, y) = scratch[..loss.lean_scratch_len(activation, top.len())].split_at_mut(top.len());
+            let term = if custom::is_masked(weighing.mask, 0) {
+                delta.fill(0.0);
+                0.0
+            } else if activation.slopes_at_pre_activation() {
+                let y = &mut y[..top.len()];
+                y.copy_from_slice(top);
+                activate(s, activation, y);
+                custom::sample(s, function, y, targets, factor, delta)
+            } else {
+                custom::sample(s, function, top, targets, factor, delta)
+            };
+            slope(s, activation, delta, top);
+            if activation.is_elementwise() {
+                weighing.leave_out(s, 0, top);
+            }
+            weighing.weigh(s, top);
+            weighing.weigh_term(term)
+        }
+        (Loss::HalfMeanSquaredError | Loss::MeanSquaredError, Labels::Values(targets))
+            if activation.is_elementwise() && !activation.slopes_at_pre_activation() =>
+        {
+            in_place(
+                s,
+                top,
+                targets,
+                weighing,
+                #[inline(always)]
+                |y, t| squared_error(s, activation, y, t, scale),
+            )
+        }
+        (_, Labels::Values(targets)) => by_element(s, loss, activation, factor, targets, weighing, top),
+        (_, Labels::Classes(_)) => unreachable!("Objective::check has refused classes for this loss"),
+    };
+    total / loss.divisor(count)
+}
+
+/// The losses that work element by element, on any activation: replaces the top layer by its delta;
+/// returns the sum of the addends.
+#[inline(always)]
+fn by_element<S: Simd>(
+    s: S,
+    loss: Loss<'_>,
+    activation: Activation,
+    scale: f32,
+    targets: &[f32],
+    weighing: Weighing<'_>,
+    top: &mut [f32],
+) -> f32 {
+    let softmax = activation == Activation::Softmax;
+    softmax_if(s, activation, top);
+    // The slope of a softmax needs the sum of d·y before its first element.
+    let mean = if softmax {
+        let mut sums = [0.0; 16];
+        for at in (0..top.len()).step_by(16) {
+            let (mut y, mut d, mut terms) = ([0.0; 16], [0.0; 16], [0.0; 16]);
+            let len = (top.len() - at).min(16);
+            y[..len].copy_from_slice(&top[at..at + len]);
+            d[..len].copy_from_slice(&top[at..at + len]);
+            derivatives(s, loss, scale, &mut d[..len], &targets[at..at + len], &mut terms[..len]);
+            weighing.leave_out(s, at, &mut d[..len]);
+            for i in (0..16).step_by(S::LANES) {
+                let sum = load_lanes(s, &sums[i..], S::LANES);
+                let (d, y) = (load_lanes(s, &d[i..], S::LANES), load_lanes(s, &y[i..], S::LANES));
+                store_lanes(s, s.mul_add(d, y, sum), &mut sums[i..], S::LANES);
+            }
+        }
+        s.splat(fold16(sums))
+    } else {
+        s.splat(0.0)
+    };
+    block_sum(
+        top.len(),
+        #[inline(always)]
+        |block, terms| {
+            let (at, len) = (block.start, block.len());
+            let mut d = [0.0; 16];
+            let (d, top) = (&mut d[..len], &mut top[block.clone()]);
+            d.copy_from_slice(top);
+            if activation.slopes_at_pre_activation() {
+                activate(s, activation, d);
+            }
+            derivatives(s, loss, scale, d, &targets[block], terms);
+            if softmax {
+                weighing.leave_out(s, at, d);
+                for i in (0..len).step_by(S::LANES) {
+                    let lanes = S::LANES.min(len - i);
+                    let (d_i, y) = (load_lanes(s, &d[i..], lanes), load_lanes(s, &top[i..], lanes));
+                    store_lanes(s, s.mul(y, s.sub(d_i, mean)), &mut d[i..], lanes);
+                }
+            } else {
+                slope_in(s, activation, d, top, len);
+                weighing.leave_out(s, at, d);
+            }
+            weighing.leave_out(s, at, terms);
+            weighing.weigh(s, d);
+            weighing.weigh(s, terms);
+            top.copy_from_slice(d);
+        },
+    )
+}
+
+#[inline(always)]
+fn softmax_if<S: Simd>(s: S, activation: Activation, top: &mut [f32]) {
+    if activation == Activation::Softmax {
+        softmax_row(s, top);
+    }
+}
+
+/// Replaces values by the deltas of [`elementwise`]; returns the sum of its addends.
+#[inline(always)]
+pub(super) fn in_place<S: Simd>(
+    s: S,
+    values: &mut [f32],
+    targets: &[f32],
+    weighing: Weighing<'_>,
+    f: impl Fn(S::Vector, S::Vector) -> (S::Vector, S::Vector, S::Vector),
+) -> f32 {
+    block_sum(
+        values.len(),
+        #[inline(always)]
+        |block, terms| {
+            let mut delta = [0.0; 16];
+            let delta = &mut delta[..terms.len()];
+            elementwise(s, &mut values[block.clone()], &targets[block.clone()], delta, terms, &f);
+            weighing.leave_out(s, block.start, delta);
+            weighing.leave_out(s, block.start, terms);
+            weighing.weigh(s, delta);
+            weighing.weigh(s, terms);
+            values[block].copy_from_slice(delta);
+        },
+    )
+}
+
+/// The sum of `len` addends in 16 partial sums; `fill` writes 16 of them at a time.
+#[inline(always)]
+pub(super) fn block_sum(len: usize, mut fill: impl FnMut(Range<usize>, &mut [f32])) -> f32 {
+    let mut sums = [0.0; 16];
+    for at in (0..len).step_by(16) {
+        let mut terms = [0.0; 16];
+        let block = at..len.min(at + 16);
+        fill(block.clone(), &mut terms[..block.len()]);
+        for (sum, term) in sums.iter_mut().zip(terms) {
+            *sum += term;
+        }
+    }
+    fold16(sums)
+}
+
+#[inline(always)]
+pub(super) fn slope<S: Simd>(s: S, activation: Activation, delta: &[f32], at: &mut [f32]) {
+    let mean = if activation == Activation::Softmax { reduce::dot_in(s, delta, at) } else { 0.0 };
+    for i in (0..at.len()).step_by(S::LANES) {
+        let lanes = S::LANES.min(at.len() - i);
+        let (d, value) = (load_lanes(s, &delta[i..], lanes), load_lanes(s, &at[i..], lanes));
+        let d = match activation {
+            Activation::Softmax => s.mul(value, s.sub(d, s.splat(mean))),
+            activation => activation.delta(s, d, value),
+        };
+        store_lanes(s, d, &mut at[i..], lanes);
+    }
+}
