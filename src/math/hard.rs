@@ -4,7 +4,7 @@
 use crate::simd::Simd;
 
 /// Largest error of [`hard_sigmoid`](crate::kernels::hard_sigmoid): see the [module](crate::math#accuracy).
-pub const MAX_HARD_SIGMOID_ERROR_ULPS: u32 = 2;
+pub const MAX_HARD_SIGMOID_ERROR_ULPS: u32 = 1;
 /// Largest error of [`hard_swish`](crate::kernels::hard_swish): see the [module](crate::math#accuracy).
 pub const MAX_HARD_SWISH_ERROR_ULPS: u32 = 2;
 

@@ -4,7 +4,7 @@
 use crate::simd::Simd;
 
 /// Largest error of [`softsign`](crate::kernels::softsign): see the [module](crate::math#accuracy).
-pub const MAX_SOFTSIGN_ERROR_ULPS: u32 = 2;
+pub const MAX_SOFTSIGN_ERROR_ULPS: u32 = 1;
 
 /// `x / (1 + |x|)`.
 #[inline(always)]
