@@ -34,25 +34,34 @@ in their last bits and the float32 distances by more. Keras computes 1 - beta2^s
 is 13 to 50 times as far from float64 as torch's.
 """
 
-import os
-
-os.environ["KERAS_BACKEND"] = "jax"
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-
 from pathlib import Path
 
-import jax
+from training import (  # first: it sets Keras's environment
+    AGREEMENT,
+    BATCH,
+    BATCHES,
+    EPSILON,
+    KINK,
+    OPTIMIZERS,
+    check_keras_precision,
+    distance,
+    flat,
+    framework_line,
+    keras_optimizer,
+    optimizer_line,
+    orders,
+    plain_update,
+    rows_of,
+    set_keras_precision,
+    torch_optimizer,
+    write,
+)
+
 import keras
 import numpy as np
 import torch
-from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE
 
-STEPS, BATCH, BATCHES, SLOPE = 50, 8, 4, 0.01
-AGREEMENT = 1e-10  # between a framework's float64 run and `plain`
-# Closest that a relu's input may come to 0, where float32 and float64 could take different branches.
-KINK = 1e-4
+STEPS, SLOPE = 50, 0.01
 
 CASES = {  # loss, seed, inputs, layers
     "half_mse": ("half_mse", 1, 5, [(7, "tanh"), (3, "linear")]),
@@ -62,8 +71,6 @@ CASES = {  # loss, seed, inputs, layers
     "ce_class": ("ce_class", 11, 6, [(9, "relu"), (5, "tanh"), (4, "softmax")]),
     "ce_onehot": ("ce_onehot", 7, 5, [(9, "tanh"), (7, "relu"), (3, "softmax")]),
 }
-OPTIMIZERS = {"sgd": (0.1,), "momentum": (0.05, 0.9), "nesterov": (0.05, 0.9), "adam": (0.01, 0.9, 0.999)}
-EPSILON = {"torch": 1e-8, "keras": 1e-7}
 
 
 def data(loss, seed, inputs, layers):
@@ -94,9 +101,8 @@ def plain(loss, layers, optimizer, settings, framework, x, t, params, dtype=np.f
     t = np.eye(layers[-1][0], dtype=dtype)[t] if loss == "ce_class" else t.astype(dtype)
     first, second = [np.zeros_like(p) for p in params], [np.zeros_like(p) for p in params]
     losses, nearest = [], np.inf
-    rate, *rest = settings
     for step in range(STEPS):
-        rows = slice(step % BATCHES * BATCH, (step % BATCHES + 1) * BATCH)
+        rows = rows_of(step)
         ys, slopes = [x[rows]], []
         for (_, activation), w, b in zip(layers, params[::2], params[1::2]):
             z = ys[-1] @ w + b
@@ -135,23 +141,7 @@ def plain(loss, layers, optimizer, settings, framework, x, t, params, dtype=np.f
             gradients = [ys[layer].T @ delta, delta.sum(0)] + gradients
             if layer:
                 delta = (delta @ params[2 * layer].T) * slopes[layer - 1]
-        for p, g, m, v in zip(params, gradients, first, second):
-            if optimizer == "sgd":
-                p -= rate * g
-            elif optimizer == "adam":
-                beta1, beta2 = rest
-                correction1, correction2 = 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
-                epsilon = EPSILON[framework]
-                if framework == "keras":
-                    epsilon /= np.sqrt(correction2)
-                m += (1 - beta1) * (g - m)
-                v += (1 - beta2) * (g * g - v)
-                p -= rate / correction1 * m / (np.sqrt(v / correction2) + dtype(epsilon))
-            else:
-                (mu,) = rest
-                m *= mu
-                m += g
-                p -= rate * (g + mu * m if optimizer == "nesterov" else m)
+        plain_update(optimizer, settings, framework, step, params, gradients, first, second)
     return np.array(losses), params, nearest
 
 
@@ -175,17 +165,12 @@ def torch_run(loss, layers, optimizer, settings, x, t, params, dtype):
         "mse": torch.nn.MSELoss(),
         "bce": torch.nn.BCEWithLogitsLoss(),
     }.get(loss, torch.nn.CrossEntropyLoss())
-    rate, *rest = settings
-    if optimizer == "adam":
-        update = torch.optim.Adam(model.parameters(), lr=rate, betas=tuple(rest), eps=EPSILON["torch"])
-    else:
-        mu = rest[0] if rest else 0
-        update = torch.optim.SGD(model.parameters(), lr=rate, momentum=mu, nesterov=optimizer == "nesterov")
+    update = torch_optimizer(optimizer, settings, model.parameters())
     x = torch.tensor(x).to(dtype)
     t = torch.tensor(t, dtype=torch.int64) if loss == "ce_class" else torch.tensor(t).to(dtype)
     losses = []
     for step in range(STEPS):
-        rows = slice(step % BATCHES * BATCH, (step % BATCHES + 1) * BATCH)
+        rows = rows_of(step)
         update.zero_grad()
         value = loss_of(model(x[rows]), t[rows])
         value.backward()
@@ -196,11 +181,7 @@ def torch_run(loss, layers, optimizer, settings, x, t, params, dtype):
 
 
 def keras_run(loss, layers, optimizer, settings, x, t, params, dtype):
-    jax.config.update("jax_enable_x64", dtype == "float64")
-    # Keras 3.15 on JAX computes many float64 operations in float32 (its issue 23223); this table is why.
-    BIT64_TO_BIT32_DTYPE["float64"] = dtype
-    keras.config.set_floatx(dtype)
-    keras.config.set_dtype_policy(dtype)
+    set_keras_precision(dtype)
     model = keras.Sequential([keras.Input(x.shape[1:])])
     for width, activation in layers:
         fused = activation == "softmax" or (loss == "bce" and activation == "sigmoid")
@@ -216,38 +197,16 @@ def keras_run(loss, layers, optimizer, settings, x, t, params, dtype):
         "ce_class": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         "ce_onehot": keras.losses.CategoricalCrossentropy(from_logits=True),
     }[loss]
-    rate, *rest = settings
-    if optimizer == "adam":
-        update = keras.optimizers.Adam(rate, *rest, epsilon=EPSILON["keras"])
-    else:
-        update = keras.optimizers.SGD(rate, *rest, nesterov=optimizer == "nesterov")
+    update = keras_optimizer(optimizer, settings)
     model.compile(update, loss_of)
     x, t = x.astype(dtype), t if loss == "ce_class" else t.astype(dtype)
     losses = []
     for step in range(STEPS):
-        rows = slice(step % BATCHES * BATCH, (step % BATCHES + 1) * BATCH)
+        rows = rows_of(step)
         losses.append(float(model.train_on_batch(x[rows], t[rows])))
     final = model.get_weights()
-    assert all(p.dtype == dtype for p in final) and all(
-        v.dtype == dtype for v in update.variables if v.name != "iteration"
-    )
+    check_keras_precision(dtype, final, update)
     return np.array(losses), final
-
-
-def shuffled(x, t, seed):
-    """The same batches with the rows of each in another order."""
-    rng = np.random.default_rng(seed)
-    order = np.concatenate([b * BATCH + rng.permutation(BATCH) for b in range(BATCHES)])
-    return x[order], t[order]
-
-
-def flat(params):
-    return np.concatenate([p.ravel() for p in params])
-
-
-def distance(a, b):
-    d = np.abs(a.astype(np.float64) - b)
-    return d.max(), np.sqrt((d * d).sum())
 
 
 def make(case, optimizer, framework):
@@ -269,16 +228,14 @@ def make(case, optimizer, framework):
         return distance(losses32, losses), distance(flat(final32), flat(final))
 
     once = distances(x, t)
-    of_5 = np.median([distances(*shuffled(x, t, seed)) for seed in range(5)], axis=0)
+    of_5 = np.median([distances(x[order], t[order]) for order in map(orders, range(5))], axis=0)
 
-    version = {"torch": torch.__version__.split("+")[0], "keras": f"{keras.__version__} jax {jax.__version__}"}
-    epsilon = (EPSILON[framework],) if optimizer == "adam" else ()
     lines = {
-        "framework": [framework, version[framework]],
+        "framework": framework_line(framework),
         "inputs": [inputs],
         "layers": [word for layer in layers for word in layer],
         "loss": [loss],
-        "optimizer": [optimizer, *settings, *epsilon],
+        "optimizer": optimizer_line(framework, optimizer, settings),
         "batch": [BATCH],
         "batches": [BATCHES],
         "x": x.ravel(),
@@ -291,12 +248,10 @@ def make(case, optimizer, framework):
         "f32_loss_distance_of_5": of_5[0],
         "f32_final_distance_of_5": of_5[1],
     }
-    text = "".join(" ".join([key, *map(str, values)]) + "\n" for key, values in lines.items())
-    Path(__file__).with_name(f"{framework}_{case}_{optimizer}.txt").write_text(text)
+    write(Path(__file__).with_name(f"{framework}_{case}_{optimizer}.txt"), lines)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     for framework in EPSILON:
         for case in CASES:
             for optimizer in OPTIMIZERS:
