@@ -16,6 +16,7 @@ use crate::activation::Activation;
 use crate::loss::{Labels, Loss, Objective};
 use crate::simd::{Simd, dispatch};
 use elementwise::{binary_cross_entropy, derivatives, elementwise, smoothed, squared_error};
+pub(crate) use lean::lean_loss;
 use softmax::{softmax_rows, softmax_slope};
 use weights::{leave_out, weigh_samples};
 
@@ -47,19 +48,6 @@ pub(crate) fn loss_and_delta(isa: Isa, output: Output<'_>) {
 /// Replaces each row of `width` pre-activations by its softmax.
 pub(crate) fn softmax(isa: Isa, z: &mut [f32], width: usize) {
     dispatch!(isa, s => softmax_rows(s, z, width));
-}
-
-/// One sample's loss from its top layer, whose contents (see [`Output::values`])
-/// its delta replaces. The same bits as [`loss_and_delta`] on a batch of one.
-/// `scratch` is as long as [`Loss::lean_scratch_len`] says.
-pub(crate) fn lean_loss(
-    isa: Isa,
-    objective: Objective<'_>,
-    activation: Activation,
-    top: &mut [f32],
-    scratch: &mut [f32],
-) -> f32 {
-    dispatch!(isa, s => lean::loss(s, objective, activation, top, scratch))
 }
 
 /// Turns one sample's outputs `y` into ∂loss/∂pre-activations, given ∂loss/∂outputs.
@@ -106,8 +94,12 @@ fn loss_and_delta_in<S: Simd>(s: S, output: Output<'_>) {
         (Loss::CrossEntropy, labels) if mask.is_none() => {
             cross_entropy::cross_entropy(s, values, labels, delta, terms, width, scale);
         }
-        (Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. }, labels) => {
-            let soft = cross_entropy::SoftTargets::new(loss, labels, mask, width);
+        (Loss::CrossEntropy, labels) => {
+            let soft = cross_entropy::SoftTargets::new(0.0, labels, mask, width);
+            cross_entropy::of_soft_targets(s, values, soft, delta, terms, scale);
+        }
+        (Loss::SmoothedCrossEntropy { smoothing }, labels) => {
+            let soft = cross_entropy::SoftTargets::new(smoothing, labels, mask, width);
             cross_entropy::of_soft_targets(s, values, soft, delta, terms, scale);
         }
         (Loss::Custom(function), Labels::Values(targets)) => {

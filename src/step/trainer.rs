@@ -149,14 +149,14 @@ impl<'a> Trainer<'a> {
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
         let layout = &self.mlp.layout;
-        let (plan, objective) = self.check(params, x, targets, workspace.len())?;
+        let plan = self.check(params, x, targets, workspace.len())?;
         StepError::check(Buffer::OptimizerState, layout.optimizer_len(&self.optimizer), state.len())?;
         let rule = &self.optimizer.rule(step);
         self.run(
             step,
             plan,
             x,
-            objective,
+            targets,
             Update::Apply { rule, params, state: kernels::split_state(state, rule.states()) },
             workspace,
         )
@@ -177,9 +177,9 @@ impl<'a> Trainer<'a> {
         gradient: &mut [f32],
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
-        let (plan, objective) = self.check(params, x, targets, workspace.len())?;
+        let plan = self.check(params, x, targets, workspace.len())?;
         StepError::check(Buffer::Gradient, self.mlp.layout.trainable_len(), gradient.len())?;
-        self.run(step, plan, x, objective, Update::Store { params, gradient }, workspace)
+        self.run(step, plan, x, targets, Update::Store { params, gradient }, workspace)
     }
 
     /// Updates the parameters with a gradient: after [`gradient`](Self::gradient),
@@ -210,7 +210,8 @@ impl<'a> Trainer<'a> {
         params: &[f32],
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
-        let (plan, objective) = self.check(params, x, targets, workspace.len())?;
+        let plan = self.check(params, x, targets, workspace.len())?;
+        let objective = self.objective(targets);
         let loss = match plan {
             Some(plan) => batch::loss(&self.mlp, plan, x, objective, params, workspace),
             None => lean::loss(&self.mlp, Mode::Inference, objective, x, params, workspace),
@@ -234,18 +235,22 @@ impl<'a> Trainer<'a> {
     }
 
     /// Checks all that a step is given but the optimizer's state.
-    fn check<'t>(
-        &'t self,
+    fn check(
+        &self,
         params: &[f32],
         x: &[f32],
-        targets: Targets<'t>,
+        targets: Targets<'_>,
         workspace: usize,
-    ) -> Result<(Option<Plan>, Objective<'t>), StepError> {
+    ) -> Result<Option<Plan>, StepError> {
         let plan = self.mlp.check_step(params, x, workspace, self.lean_scratch_len())?;
         let batch = plan.map_or(1, |plan| plan.batch);
-        let objective = Objective { loss: self.loss, targets, class_weights: self.class_weights };
-        objective.check(batch, self.mlp.layout.outputs())?;
-        Ok((plan, objective))
+        self.objective(targets).check(batch, self.mlp.layout.outputs())?;
+        Ok(plan)
+    }
+
+    #[inline(always)]
+    fn objective<'t>(&'t self, targets: Targets<'t>) -> Objective<'t> {
+        Objective { loss: self.loss, targets, class_weights: self.class_weights }
     }
 
     fn run(
@@ -253,11 +258,12 @@ impl<'a> Trainer<'a> {
         step: u64,
         plan: Option<Plan>,
         x: &[f32],
-        objective: Objective<'_>,
+        targets: Targets<'_>,
         target: Update<'_>,
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
         let mode = self.mlp.training(step);
+        let objective = self.objective(targets);
         // With the schedule asked too, a `static` lean trainer leaves the batch schedule out of the
         // binary: 33 KB instead of 95 KB for `no_std_example` on a Cortex-M0.
         match plan.filter(|_| self.mlp.schedule == Schedule::Batch) {

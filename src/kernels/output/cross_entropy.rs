@@ -7,7 +7,7 @@ use super::softmax::{largest, softmax_row};
 use crate::kernels::map::map;
 use crate::kernels::reduce;
 use crate::kernels::rows::{load_lanes, store_lanes};
-use crate::loss::{Labels, Loss};
+use crate::loss::Labels;
 use crate::math;
 use crate::simd::Simd;
 use core::ops::Range;
@@ -156,13 +156,12 @@ pub(super) struct SoftTargets<'a> {
 
 impl<'a> SoftTargets<'a> {
     #[inline(always)]
-    pub(super) fn new(loss: Loss<'_>, labels: Labels<'a>, mask: Option<&'a [f32]>, width: usize) -> Self {
-        let smoothing = if let Loss::SmoothedCrossEntropy { smoothing } = loss { smoothing } else { 0.0 };
+    pub(super) fn new(smoothing: f32, labels: Labels<'a>, mask: Option<&'a [f32]>, width: usize) -> Self {
         Self { labels, mask, width, own: 1.0 - smoothing, share: smoothing / width as f32 }
     }
 
-    /// Writes those of some outputs of sample `row`.
-    #[inline(always)]
+    /// Writes those of some outputs of sample `row`, at most 16: once in the binary, not in each loop over them.
+    #[inline(never)]
     fn fill(self, row: usize, outputs: Range<usize>, to: &mut [f32]) {
         let start = row * self.width;
         for (output, to) in outputs.zip(to) {

@@ -5,17 +5,22 @@ use super::elementwise::{binary_cross_entropy, derivatives, elementwise, smoothe
 use super::softmax::softmax_row;
 use super::weights::Weighing;
 use super::{activate, cross_entropy, custom, slope_in};
+use crate::Isa;
 use crate::activation::Activation;
 use crate::kernels::reduce;
 use crate::kernels::rows::{load_lanes, store_lanes};
-use crate::loss::{Labels, Loss, Objective};
-use crate::simd::{Simd, fold16};
+use crate::loss::{Labels, Loss, LossFunction, Objective};
+use crate::simd::{Simd, dispatch, fold16};
 use core::ops::Range;
 
-/// See [`lean_loss`](super::lean_loss).
+/// One sample's loss from its top layer, whose contents (see [`Output::values`](super::Output::values))
+/// its delta replaces. The same bits as [`loss_and_delta`](super::loss_and_delta) on a batch of one.
+/// `scratch` is as long as [`Loss::lean_scratch_len`] says.
+///
+/// Inlined for the sake of a loss that is a constant; the kernels are not.
 #[inline(always)]
-pub(super) fn loss<S: Simd>(
-    s: S,
+pub(crate) fn lean_loss(
+    isa: Isa,
     objective: Objective<'_>,
     activation: Activation,
     top: &mut [f32],
@@ -23,85 +28,150 @@ pub(super) fn loss<S: Simd>(
 ) -> f32 {
     let (loss, labels, weighing) = (objective.loss, objective.targets.labels, Weighing::new(&objective));
     let count = objective.count(1, top.len());
-    let factor = loss.delta_scale(count);
-    let scale = s.splat(factor);
+    let scale = loss.delta_scale(count);
     let total = match (loss, labels) {
-        (Loss::BinaryCrossEntropy, Labels::Values(targets)) => in_place(
-            s,
-            top,
-            targets,
-            weighing,
-            #[inline(always)]
-            |z, t| binary_cross_entropy(s, z, t, scale),
-        ),
-        (Loss::SmoothedBinaryCrossEntropy { smoothing }, Labels::Values(targets)) => in_place(
-            s,
-            top,
-            targets,
-            weighing,
-            #[inline(always)]
-            |z, t| binary_cross_entropy(s, z, smoothed(s, t, smoothing), scale),
-        ),
-        (Loss::CrossEntropy, labels) if weighing.mask.is_none() => {
-            let term = cross_entropy::lean(s, top, labels, factor);
-            weighing.weigh(s, top);
-            weighing.weigh_term(term)
+        (Loss::BinaryCrossEntropy, Labels::Values(targets)) => logistic(isa, 0.0, targets, weighing, scale, top),
+        (Loss::SmoothedBinaryCrossEntropy { smoothing }, Labels::Values(targets)) => {
+            logistic(isa, smoothing, targets, weighing, scale, top)
         }
-        (Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. }, labels) => {
-            let soft = cross_entropy::SoftTargets::new(loss, labels, weighing.mask, top.len());
-            let term = cross_entropy::lean_of_soft_targets(s, top, soft, factor);
-            weighing.weigh(s, top);
-            weighing.weigh_term(term)
+        (Loss::CrossEntropy, labels) if weighing.mask.is_none() => categorical(isa, labels, weighing, scale, top),
+        (Loss::CrossEntropy, labels) => soft_categorical(isa, 0.0, labels, weighing, scale, top),
+        (Loss::SmoothedCrossEntropy { smoothing }, labels) => {
+            soft_categorical(isa, smoothing, labels, weighing, scale, top)
         }
         (Loss::Custom(function), Labels::Values(targets)) => {
-            softmax_if(s, activation, top);
-            let (delta, y) = scratch[..loss.lean_scratch_len(activation, top.len())].split_at_mut(top.len());
-            let term = if custom::is_masked(weighing.mask, 0) {
-                delta.fill(0.0);
-                0.0
-            } else if activation.slopes_at_pre_activation() {
-                let y = &mut y[..top.len()];
-                y.copy_from_slice(top);
-                activate(s, activation, y);
-                custom::sample(s, function, y, targets, factor, delta)
-            } else {
-                custom::sample(s, function, top, targets, factor, delta)
-            };
-            slope(s, activation, delta, top);
-            if activation.is_elementwise() {
-                weighing.leave_out(s, 0, top);
-            }
-            weighing.weigh(s, top);
-            weighing.weigh_term(term)
+            let scratch = &mut scratch[..loss.lean_scratch_len(activation, top.len())];
+            custom_loss(isa, function, activation, targets, weighing, scale, top, scratch)
         }
         (Loss::HalfMeanSquaredError | Loss::MeanSquaredError, Labels::Values(targets))
             if activation.is_elementwise() && !activation.slopes_at_pre_activation() =>
         {
-            in_place(
-                s,
-                top,
-                targets,
-                weighing,
-                #[inline(always)]
-                |y, t| squared_error(s, activation, y, t, scale),
-            )
+            squared(isa, activation, targets, weighing, scale, top)
         }
-        (_, Labels::Values(targets)) => by_element(s, loss, activation, factor, targets, weighing, top),
+        (_, Labels::Values(targets)) => by_element(isa, loss, activation, targets, weighing, scale, top),
         (_, Labels::Classes(_)) => unreachable!("Objective::check has refused classes for this loss"),
     };
     total / loss.divisor(count)
 }
 
+/// Binary cross-entropy, smoothed or not.
+fn logistic(isa: Isa, smoothing: f32, t: &[f32], weighing: Weighing<'_>, scale: f32, top: &mut [f32]) -> f32 {
+    dispatch!(isa, s => in_place(
+        s,
+        top,
+        t,
+        weighing,
+        #[inline(always)]
+        |z, t| binary_cross_entropy(s, z, if smoothing > 0.0 { smoothed(s, t, smoothing) } else { t }, s.splat(scale)),
+    ))
+}
+
+/// A squared error, on an activation that takes its slope at the value.
+fn squared(isa: Isa, on: Activation, t: &[f32], weighing: Weighing<'_>, scale: f32, top: &mut [f32]) -> f32 {
+    dispatch!(isa, s => in_place(
+        s,
+        top,
+        t,
+        weighing,
+        #[inline(always)]
+        |y, t| squared_error(s, on, y, t, s.splat(scale)),
+    ))
+}
+
+/// Cross-entropy.
+fn categorical(isa: Isa, labels: Labels<'_>, weighing: Weighing<'_>, scale: f32, top: &mut [f32]) -> f32 {
+    dispatch!(isa, s => {
+        let term = cross_entropy::lean(s, top, labels, scale);
+        weighing.weigh(s, top);
+        weighing.weigh_term(term)
+    })
+}
+
+/// Cross-entropy, smoothed or masked.
+fn soft_categorical(
+    isa: Isa,
+    smoothing: f32,
+    labels: Labels<'_>,
+    weighing: Weighing<'_>,
+    scale: f32,
+    top: &mut [f32],
+) -> f32 {
+    let soft = cross_entropy::SoftTargets::new(smoothing, labels, weighing.mask, top.len());
+    dispatch!(isa, s => {
+        let term = cross_entropy::lean_of_soft_targets(s, top, soft, scale);
+        weighing.weigh(s, top);
+        weighing.weigh_term(term)
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "what the other losses take, and the function and its room")]
+fn custom_loss(
+    isa: Isa,
+    function: &dyn LossFunction,
+    activation: Activation,
+    targets: &[f32],
+    weighing: Weighing<'_>,
+    scale: f32,
+    top: &mut [f32],
+    scratch: &mut [f32],
+) -> f32 {
+    dispatch!(isa, s => custom_loss_in(s, function, activation, targets, weighing, scale, top, scratch))
+}
+
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "as above")]
+fn custom_loss_in<S: Simd>(
+    s: S,
+    function: &dyn LossFunction,
+    activation: Activation,
+    targets: &[f32],
+    weighing: Weighing<'_>,
+    scale: f32,
+    top: &mut [f32],
+    scratch: &mut [f32],
+) -> f32 {
+    softmax_if(s, activation, top);
+    let (delta, y) = scratch.split_at_mut(top.len());
+    let term = if custom::is_masked(weighing.mask, 0) {
+        delta.fill(0.0);
+        0.0
+    } else if activation.slopes_at_pre_activation() {
+        y.copy_from_slice(top);
+        activate(s, activation, y);
+        custom::sample(s, function, y, targets, scale, delta)
+    } else {
+        custom::sample(s, function, top, targets, scale, delta)
+    };
+    slope(s, activation, delta, top);
+    if activation.is_elementwise() {
+        weighing.leave_out(s, 0, top);
+    }
+    weighing.weigh(s, top);
+    weighing.weigh_term(term)
+}
+
 /// The losses that work element by element, on any activation: replaces the top layer by its delta;
 /// returns the sum of the addends.
+fn by_element(
+    isa: Isa,
+    loss: Loss<'_>,
+    activation: Activation,
+    targets: &[f32],
+    weighing: Weighing<'_>,
+    scale: f32,
+    top: &mut [f32],
+) -> f32 {
+    dispatch!(isa, s => by_element_in(s, loss, activation, targets, weighing, scale, top))
+}
+
 #[inline(always)]
-fn by_element<S: Simd>(
+fn by_element_in<S: Simd>(
     s: S,
     loss: Loss<'_>,
     activation: Activation,
-    scale: f32,
     targets: &[f32],
     weighing: Weighing<'_>,
+    scale: f32,
     top: &mut [f32],
 ) -> f32 {
     let softmax = activation == Activation::Softmax;
@@ -166,7 +236,7 @@ fn softmax_if<S: Simd>(s: S, activation: Activation, top: &mut [f32]) {
 
 /// Replaces values by the deltas of [`elementwise`]; returns the sum of its addends.
 #[inline(always)]
-pub(super) fn in_place<S: Simd>(
+fn in_place<S: Simd>(
     s: S,
     values: &mut [f32],
     targets: &[f32],
