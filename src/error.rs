@@ -105,6 +105,11 @@ pub enum LayoutError {
         /// Index of the layer.
         layer: usize,
     },
+    /// Layer `layer` has a penalty with a factor that is NaN, infinite or negative.
+    Penalty {
+        /// Index of the layer.
+        layer: usize,
+    },
     /// The number of parameters, or the length of a buffer, overflows `usize`.
     TooLarge,
 }
@@ -372,6 +377,7 @@ impl LayoutError {
                 "an embedding takes a column of the network's inputs, not of another embedding"
             }
             Self::EluAlpha { .. } => "an ELU's alpha is finite and not negative",
+            Self::Penalty { .. } => "the factors of a penalty are finite and not negative",
             Self::TooLarge => "the number of parameters or a buffer's length overflows usize",
         }
     }
@@ -399,7 +405,8 @@ impl fmt::Display for LayoutError {
             | Self::Epsilon { layer }
             | Self::Momentum { layer }
             | Self::LateNormalization { layer }
-            | Self::LateEmbedding { layer } => write!(f, "layer {layer}: {}", self.message()),
+            | Self::LateEmbedding { layer }
+            | Self::Penalty { layer } => write!(f, "layer {layer}: {}", self.message()),
             Self::ResidualSpan { layer, span } => {
                 write!(f, "layer {layer}: {}; a span of {span} begins below them", self.message())
             }

@@ -9,7 +9,7 @@ use crate::loss::{Loss, Objective, Targets};
 use crate::metric::Metric;
 use crate::network::{Network, zeros};
 use crate::optimizer::Optimizer;
-use crate::step::Trainer;
+use crate::step::{StepLoss, Trainer};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -119,7 +119,8 @@ impl<'a> Fit<'a> {
     }
 
     /// Stops when the validation loss (without validation, the training loss) has not
-    /// fallen for `epochs` epochs, and gives back the parameters of the best epoch.
+    /// fallen for `epochs` epochs, and gives back the parameters of the best epoch. As in Keras,
+    /// the loss includes the penalty on the weights.
     pub fn patience(self, epochs: usize) -> Self {
         Self { patience: Some(epochs), ..self }
     }
@@ -234,6 +235,7 @@ fn split(len: usize, fraction: f32) -> Result<(Range<usize>, Range<usize>), FitE
 #[derive(Default)]
 struct Tally {
     loss: f64,
+    penalty: f64,
     /// What the mean of the losses is over: samples, or what masks have left.
     count: usize,
     right: usize,
@@ -242,10 +244,11 @@ struct Tally {
 
 impl Tally {
     /// Adds the mean loss of some samples.
-    fn add_loss(&mut self, trainer: &Trainer<'_>, loss: f32, samples: &Samples<'_>) {
+    fn add_loss(&mut self, trainer: &Trainer<'_>, loss: StepLoss, samples: &Samples<'_>) {
         let left = trainer.left(samples.targets());
         let count = left.unwrap_or(samples.len());
-        self.loss += f64::from(loss) * count as f64;
+        self.loss += f64::from(loss.total()) * count as f64;
+        self.penalty += f64::from(loss.penalty.unwrap_or(0.0)) * count as f64;
         self.count += count;
     }
 
@@ -258,6 +261,7 @@ impl Tally {
     fn score(&self) -> Score {
         Score {
             loss: (self.loss / self.count.max(1) as f64) as f32,
+            penalty: (self.penalty / self.count.max(1) as f64) as f32,
             metric: (self.of > 0).then(|| (self.right as f64 / self.of as f64) as f32),
         }
     }
@@ -293,10 +297,11 @@ impl Scratch {
             Schedule::Lean => 1,
         };
         let mut tally = Tally::default();
+        let penalty = trainer.mlp().penalty_of(params);
         for start in (0..samples.len()).step_by(rows) {
             let block = samples.range(start..samples.len().min(start + rows));
             self.add_lean_outputs(trainer, params, &block, metric, &mut tally)?;
-            let loss = trainer.loss(block.x(), block.targets(), params, &mut self.workspace)?;
+            let loss = trainer.loss_beside(penalty, block.x(), block.targets(), params, &mut self.workspace)?;
             tally.add_loss(trainer, loss, &block);
             self.add_outputs(trainer, &block, metric, &mut tally);
         }
@@ -448,7 +453,8 @@ impl<'a, 'p> Run<'a, 'p> {
     fn step(&mut self, batch: &Samples<'_>, tally: &mut Tally) -> Result<(), StepError> {
         let Self { trainer, params, state, step, metric, scratch, .. } = self;
         scratch.add_lean_outputs(trainer, params, batch, *metric, tally)?;
-        let loss = trainer.train_step(*step, batch.x(), batch.targets(), params, state, &mut scratch.workspace)?;
+        let workspace = &mut scratch.workspace;
+        let loss = trainer.train_step_in_parts(*step, batch.x(), batch.targets(), params, state, workspace)?;
         *step += 1;
         tally.add_loss(trainer, loss, batch);
         scratch.add_outputs(trainer, batch, *metric, tally);

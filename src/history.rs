@@ -10,8 +10,11 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Score {
-    /// The mean loss of the samples.
+    /// The mean loss of the samples, the penalty on the weights included.
     pub loss: f32,
+    /// The part of the loss that is the penalty: `loss − penalty` is what the data alone cost. 0 where no
+    /// layer has one. (In training the mean over the steps, like the loss.)
+    pub penalty: f32,
     /// The metric, if one was asked for.
     pub metric: Option<f32>,
 }

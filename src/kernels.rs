@@ -16,6 +16,7 @@ mod map;
 mod matrixmultiply;
 mod norm;
 mod output;
+mod penalty;
 mod reduce;
 mod rows;
 mod transposed;
@@ -43,6 +44,7 @@ pub(crate) use norm::{
     sample_norm_delta, sample_norm_update, standardize, standardize_delta,
 };
 pub(crate) use output::{Output, lean_loss, lean_slope, loss_and_delta, slope, softmax};
+pub(crate) use penalty::{penalize, penalty};
 pub(crate) use rows::{BLOCK, PANEL, Rows, RowsMut, copy_rows};
 
 use crate::error::{Buffer, StepError};

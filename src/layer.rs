@@ -3,6 +3,7 @@
 
 use crate::activation::Activation;
 use crate::init::Initializer;
+use crate::penalty::Penalty;
 use core::fmt;
 
 /// One layer of a network: from its inputs x it makes its values y.
@@ -28,6 +29,8 @@ pub struct Layer {
     pub(crate) residual: usize,
     /// The share of elements that training drops.
     pub(crate) dropout: f32,
+    /// That of its weights; `None`: not said, so a builder may.
+    penalty: Option<Penalty>,
 }
 
 /// What a layer's pre-activation is.
@@ -47,7 +50,7 @@ const EPSILON: f32 = 1e-5;
 
 impl Layer {
     const fn new(kind: Kind, activation: Activation) -> Self {
-        Self { kind, activation, residual: 0, dropout: 0.0 }
+        Self { kind, activation, residual: 0, dropout: 0.0, penalty: None }
     }
 
     /// A dense layer: `z = x·W + b` with `W: [in × units]` and `b: [units]`.
@@ -112,6 +115,15 @@ impl Layer {
     pub const fn with_init(self, init: Initializer) -> Self {
         match self.kind {
             Kind::Dense { units, bias, .. } => Self { kind: Kind::Dense { units, bias, init }, ..self },
+            _ => self,
+        }
+    }
+
+    /// The same dense layer or embedding with a penalty on its weights.
+    #[must_use]
+    pub const fn with_penalty(self, penalty: Penalty) -> Self {
+        match self.kind {
+            Kind::Dense { .. } | Kind::Embedding { .. } => Self { penalty: Some(penalty), ..self },
             _ => self,
         }
     }
@@ -183,6 +195,23 @@ impl Layer {
         match self.kind {
             Kind::Dense { init, .. } => Some(init),
             _ => None,
+        }
+    }
+
+    /// The penalty on its weights.
+    pub const fn penalty(&self) -> Penalty {
+        match self.penalty {
+            Some(penalty) => penalty,
+            None => Penalty::NONE,
+        }
+    }
+
+    /// The same dense layer with this penalty, unless it was told one.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn or_penalty(self, penalty: Penalty) -> Self {
+        match (self.kind, self.penalty) {
+            (Kind::Dense { .. }, None) => self.with_penalty(penalty),
+            _ => self,
         }
     }
 

@@ -5,6 +5,8 @@ use crate::activation::Activation;
 use crate::error::LayoutError;
 use crate::layer::{Kind, Layer};
 use crate::optimizer::Optimizer;
+use crate::penalty::Penalty;
+use core::ops::Range;
 
 /// What a network looks like: its inputs and its layers. Holds no numbers of the network itself.
 ///
@@ -34,6 +36,8 @@ pub struct Layout<'a> {
     widest_without_bias: usize,
     /// Whether all layers are plain. A `static` network of these leaves what others need out of the binary.
     plain: bool,
+    /// Whether a layer has a penalty.
+    penalized: bool,
 }
 
 /// How a step runs through the network.
@@ -81,6 +85,16 @@ impl Place<'_> {
     /// Number of parameters.
     pub(crate) const fn params(&self) -> usize {
         self.rows() * self.row_len()
+    }
+
+    /// Where its weights lie: the parameters that are no bias, scale or shift.
+    pub(crate) const fn weights(&self) -> Range<usize> {
+        let count = match self.layer.kind {
+            Kind::Dense { .. } => self.inputs * self.outputs,
+            Kind::Embedding { .. } => self.params(),
+            _ => 0,
+        };
+        self.offset..self.offset + count
     }
 
     /// Its parameters.
@@ -141,6 +155,7 @@ impl<'a> Layout<'a> {
         let (mut trainable_len, mut statistics, mut width, mut index) = (0_usize, 0_usize, inputs, 0);
         let (mut batch_norm, mut residual, mut plain, mut neurons) = (false, false, true, inputs);
         let mut widest_without_bias = 0;
+        let mut penalized = false;
         while index < layers.len() {
             let layer = &layers[index];
             if let Err(error) = check(inputs, layers, index, width) {
@@ -154,6 +169,7 @@ impl<'a> Layout<'a> {
             {
                 widest_without_bias = units;
             }
+            penalized |= layer.penalty().some().is_some();
             let Some(own) = statistics_len(layer, width) else { return Err(LayoutError::TooLarge) };
             let Some(sum) = statistics.checked_add(own) else { return Err(LayoutError::TooLarge) };
             statistics = sum;
@@ -186,6 +202,7 @@ impl<'a> Layout<'a> {
             residual,
             widest_without_bias,
             plain,
+            penalized,
         })
     }
 
@@ -237,6 +254,16 @@ impl<'a> Layout<'a> {
     /// Whether a layer normalises over the batch.
     pub(crate) const fn has_batch_norm(&self) -> bool {
         self.batch_norm
+    }
+
+    /// Whether a layer has a penalty.
+    pub(crate) const fn is_penalized(&self) -> bool {
+        self.penalized
+    }
+
+    /// The penalty on a layer's weights. (A `static` network without any leaves its code out of the binary.)
+    pub(crate) const fn penalty(&self, place: &Place<'_>) -> Option<Penalty> {
+        if self.penalized { place.layer.penalty().some() } else { None }
     }
 
     /// Where the first layer stands.
@@ -378,6 +405,9 @@ const fn check(inputs: usize, layers: &[Layer], index: usize, width: usize) -> R
         }
         _ => {}
     }
+    if !layer.penalty().is_valid() {
+        return Err(LayoutError::Penalty { layer: index });
+    }
     if !(layer.dropout >= 0.0 && layer.dropout < 1.0) {
         return Err(LayoutError::DropoutRate { layer: index });
     }
@@ -421,15 +451,15 @@ const fn input_column(layers: &[Layer], index: usize, column: usize) -> Option<u
 /// A `const` [`Layout`]: `layout!(20 => dense(64, Relu), dense(1, Sigmoid))`.
 ///
 /// The part before `=>` is the number of inputs. Each layer is written as the constructor of
-/// [`Layer`] and what follows it, with the variants of [`Activation`] and [`Initializer`](crate::Initializer) in
-/// scope. A mistake is a compile error:
+/// [`Layer`] and what follows it, with the variants of [`Activation`] and [`Initializer`](crate::Initializer), and
+/// [`Penalty`], in scope. A mistake is a compile error:
 ///
 /// ```
 /// use microprop::{Layout, layout};
 ///
 /// const LAYOUT: Layout = layout!(
 ///     20 => dense(64, Relu).with_init(HeNormal).with_dropout(0.2),
-///     dense(64, LeakyRelu { slope: 0.1 }).with_residual(1),
+///     dense(64, LeakyRelu { slope: 0.1 }).with_residual(1).with_penalty(Penalty::l2(1e-4)),
 ///     dense(1, Sigmoid)
 /// );
 /// ```
@@ -442,7 +472,7 @@ macro_rules! layout {
         const {
             const LAYERS: &[$crate::Layer] = {
                 #[allow(unused_imports, reason = "a layer may name any of these, or none")]
-                use $crate::{Activation::*, Initializer::*};
+                use $crate::{Activation::*, Initializer::*, Penalty};
                 &[$($crate::Layer::$kind($($of)*)$(.$with($($what)*))*),+]
             };
             match $crate::Layout::new($inputs, LAYERS) {
@@ -528,9 +558,37 @@ mod tests {
         for epsilon in [0.0, -1.0, f32::INFINITY, f32::NAN] {
             assert_eq!(error(3, &[Layer::layer_norm(Relu).with_epsilon(epsilon)]), Epsilon { layer: 0 });
         }
+        for bad in [-0.1, f32::INFINITY, f32::NAN] {
+            for penalty in [crate::Penalty::l1(bad), crate::Penalty::l2(bad)] {
+                assert_eq!(error(3, &[HIDDEN.with_penalty(penalty), OUTPUT]), Penalty { layer: 0 });
+                assert_eq!(error(3, &[Layer::embedding(1, 2, 2).with_penalty(penalty)]), Penalty { layer: 0 });
+            }
+        }
         for momentum in [0.0, 1.1, f32::NAN] {
             assert_eq!(error(3, &[Layer::batch_norm(Relu).with_momentum(momentum)]), Momentum { layer: 0 });
         }
+    }
+
+    #[test]
+    fn penalties_are_for_weights() {
+        let penalty = Penalty::elastic_net(0.5, 0.25);
+        let layers = [
+            Layer::embedding(0, 4, 3).with_penalty(penalty),
+            Layer::dense(3, Relu).with_penalty(penalty),
+            Layer::layer_norm(Relu).with_penalty(penalty),
+            Layer::dense(3, Relu).with_penalty(Penalty::NONE),
+            OUTPUT.with_penalty(Penalty::l2(-0.0)),
+        ];
+        let layout = Layout::new(1, &layers).unwrap();
+        assert!(layout.places().map(|place| place.weights().len()).eq([12, 9, 0, 9, 3]));
+        assert!(layout.places().map(|place| layout.penalty(&place)).eq([
+            Some(penalty),
+            Some(penalty),
+            None,
+            None,
+            None
+        ]));
+        assert!(layout.is_penalized() && !Layout::new(3, &layers[2..]).unwrap().is_penalized());
     }
 
     #[test]

@@ -94,6 +94,7 @@ mod metric;
 #[cfg(feature = "alloc")]
 mod network;
 mod optimizer;
+mod penalty;
 mod rng;
 mod simd;
 mod step;
@@ -117,6 +118,7 @@ pub use metric::Metric;
 #[cfg(feature = "alloc")]
 pub use network::{Network, NetworkBuilder};
 pub use optimizer::{Adam, EpsilonPlacement, Optimizer, Sgd};
+pub use penalty::Penalty;
 pub use rng::Rng;
 pub use simd::{Arithmetic, Isa};
 pub use step::{Delta, Mlp, Pass, Trainer};

@@ -10,6 +10,7 @@ use crate::kernels;
 use crate::layer::Layer;
 use crate::layout::{Layout, Schedule};
 use crate::metric::class_of;
+use crate::penalty::Penalty;
 use crate::simd::Isa;
 use crate::step::{GRAIN, Mlp};
 use alloc::vec::Vec;
@@ -54,6 +55,7 @@ pub struct Network {
 pub struct NetworkBuilder {
     inputs: usize,
     layers: Vec<Layer>,
+    penalty: Penalty,
     seed: u64,
     isa: Option<Isa>,
     backend: Backend,
@@ -117,6 +119,22 @@ impl NetworkBuilder {
         self
     }
 
+    /// The penalty on the weights of all dense layers that have none of their own
+    /// ([`Layer::with_penalty`]), wherever in the chain this stands; by default [`Penalty::NONE`].
+    ///
+    /// ```
+    /// use microprop::{Activation::*, Layer, Network, Penalty};
+    ///
+    /// let last = Layer::dense(10, Softmax).with_penalty(Penalty::NONE);
+    /// let net = Network::new(64).dense(128, Relu).layer(last).penalty(Penalty::l2(1e-3)).build()?;
+    /// let layers = net.layout().layers();
+    /// assert_eq!([layers[0].penalty(), layers[1].penalty()], [Penalty::l2(1e-3), Penalty::NONE]);
+    /// # Ok::<(), microprop::LayoutError>(())
+    /// ```
+    pub fn penalty(self, penalty: Penalty) -> Self {
+        Self { penalty, ..self }
+    }
+
     /// The seed of the initial parameters, by default 0.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
@@ -151,7 +169,10 @@ impl NetworkBuilder {
     /// [`LayoutError`], which names the layer; [`LayoutError::TooLarge`] also if there is
     /// not enough memory.
     pub fn build(self) -> Result<Network, LayoutError> {
-        let Self { inputs, layers, seed, isa, backend, schedule, threads } = self;
+        let Self { inputs, mut layers, penalty, seed, isa, backend, schedule, threads } = self;
+        for layer in &mut layers {
+            *layer = layer.or_penalty(penalty);
+        }
         let layout = Layout::new(inputs, &layers)?;
         let mut params = AlignedVec::zeros(layout.params_len()).ok_or(LayoutError::TooLarge)?;
         if init(&layout, seed, &mut params).is_err() {
@@ -169,6 +190,7 @@ impl Network {
         NetworkBuilder {
             inputs,
             layers: Vec::new(),
+            penalty: Penalty::NONE,
             seed: 0,
             isa: None,
             backend: Backend::OWN,

@@ -265,6 +265,41 @@ impl<'a> Mlp<'a> {
         Mode::Training { seed: self.seed, step }
     }
 
+    /// The penalties on the weights in `params`, added up, 0 if no layer has one: a part of the loss that a
+    /// [`Trainer`] reports, and of the loss that is meant where a gradient is the network's whole.
+    ///
+    /// # Errors
+    /// [`StepError::Length`].
+    pub fn penalty(&self, params: &[f32]) -> Result<f32, StepError> {
+        StepError::check(Buffer::Parameters, self.layout.params_len(), params.len())?;
+        Ok(self.penalty_of(params).unwrap_or(0.0))
+    }
+
+    /// The penalties on the weights in `params`, added up; `None` if no layer has one.
+    pub(crate) fn penalty_of(&self, params: &[f32]) -> Option<f32> {
+        if !self.layout.is_penalized() {
+            return None;
+        }
+        let terms = self.layout.places().filter_map(|place| {
+            let penalty = self.layout.penalty(&place)?;
+            Some(kernels::penalty(self.engine.isa, penalty, &params[place.weights()]))
+        });
+        Some(terms.fold(0.0, |sum, term| sum + term))
+    }
+
+    /// Adds to a gradient that of the penalties.
+    fn penalize(&self, params: &[f32], gradient: &mut [f32]) {
+        if !self.layout.is_penalized() {
+            return;
+        }
+        for place in self.layout.places() {
+            if let Some(penalty) = self.layout.penalty(&place) {
+                let weights = place.weights();
+                kernels::penalize(self.engine.isa, penalty, &params[weights.clone()], &mut gradient[weights]);
+            }
+        }
+    }
+
     /// Checks parameters and inputs; returns the number of samples.
     fn check(&self, params: &[f32], x: &[f32]) -> Result<usize, StepError> {
         StepError::check(Buffer::Parameters, self.layout.params_len(), params.len())?;
@@ -356,6 +391,7 @@ impl Pass<'_, '_> {
     }
 
     /// Runs `delta` backward and updates the parameters, which must be those of the forward pass.
+    /// Penalties are part of the gradient, and not of `delta`.
     ///
     /// `step` counts the updates from 0 (Adam's t is step + 1); `state` is the
     /// optimizer's, [`Layout::optimizer_len`] floats, zeros before step 0. Where
@@ -386,7 +422,7 @@ impl Pass<'_, '_> {
     }
 
     /// Runs `delta` backward and writes the gradient, [`Layout::trainable_len`]
-    /// floats in the order of the parameters, instead of updating them.
+    /// floats in the order of the parameters, instead of updating them. Penalties are part of it.
     ///
     /// # Errors
     /// [`StepError::Length`]; `gradient` and `input_delta` are then as they were.
@@ -446,6 +482,24 @@ impl Update<'_> {
     }
 }
 
-fn finite(loss: f32) -> Result<f32, StepError> {
-    if loss.is_finite() { Ok(loss) } else { Err(StepError::NonFiniteLoss { found: loss }) }
+/// A loss in its two parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepLoss {
+    data: f32,
+    /// That of the weights, if a layer has one.
+    pub(crate) penalty: Option<f32>,
+}
+
+impl StepLoss {
+    /// An error if the sum is not finite.
+    fn new(data: f32, penalty: Option<f32>) -> Result<Self, StepError> {
+        let loss = Self { data, penalty };
+        let found = loss.total();
+        if found.is_finite() { Ok(loss) } else { Err(StepError::NonFiniteLoss { found }) }
+    }
+
+    /// The loss as it is reported.
+    pub(crate) fn total(&self) -> f32 {
+        self.penalty.map_or(self.data, |penalty| self.data + penalty)
+    }
 }

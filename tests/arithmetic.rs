@@ -13,7 +13,7 @@ use microprop::{
 };
 use naive::math::Arithmetic as NaiveArithmetic;
 use naive::random::Random;
-use naive::{Activation as Act, Dense, Goal, Init, Network, Sample, Target};
+use naive::{Activation as Act, Dense, Goal, Init, Network, Penalty, Sample, Target};
 use std::fmt::Write;
 
 const DOCUMENT: &str = include_str!("../docs/ARITHMETIC.md");
@@ -28,6 +28,7 @@ struct Run {
     name: &'static str,
     inputs: usize,
     layers: &'static [Dense],
+    penalties: &'static [Penalty],
     loss: naive::Loss,
     /// Targets of cross-entropy are classes.
     classes: bool,
@@ -45,53 +46,59 @@ use naive::Optimizer::{Adam as AdamW, Momentum, Sgd as Plain};
 #[rustfmt::skip]
 const RUNS: &[Run] = &[
     Run { name: "one", inputs: 20, layers: &[Dense(64, Act::Relu, Init::GlorotUniform), Dense(1, Act::Sigmoid, Init::GlorotUniform)],
-          loss: BinaryCrossEntropy, classes: false, optimizer: Plain { rate: 0.1 }, samples: 96, batch: 32, steps: 12, weighed: false },
+          penalties: &[], loss: BinaryCrossEntropy, classes: false, optimizer: Plain { rate: 0.1 }, samples: 96, batch: 32, steps: 12, weighed: false },
     Run { name: "dot", inputs: 603, layers: &[Dense(1, Act::Linear, Init::LecunNormal)],
-          loss: HalfMeanSquaredError, classes: false, optimizer: Plain { rate: 0.002 }, samples: 10, batch: 5, steps: 10, weighed: false },
+          penalties: &[], loss: HalfMeanSquaredError, classes: false, optimizer: Plain { rate: 0.002 }, samples: 10, batch: 5, steps: 10, weighed: false },
     Run { name: "two", inputs: 5, layers: &[Dense(17, Act::Tanh, Init::LecunUniform), Dense(2, Act::Tanh, Init::GlorotNormal)],
-          loss: MeanSquaredError, classes: false, optimizer: Momentum { rate: 0.05, decay: 0.9, nesterov: false }, samples: 62, batch: 31, steps: 12, weighed: false },
+          penalties: &[], loss: MeanSquaredError, classes: false, optimizer: Momentum { rate: 0.05, decay: 0.9, nesterov: false }, samples: 62, batch: 31, steps: 12, weighed: false },
     Run { name: "ten", inputs: 64, layers: &[Dense(33, Act::Relu, Init::HeUniform), Dense(10, Act::Softmax, Init::GlorotUniform)],
-          loss: CrossEntropy, classes: true, optimizer: AdamW { rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, corrected: true }, samples: 66, batch: 33, steps: 12, weighed: false },
+          penalties: &[], loss: CrossEntropy, classes: true, optimizer: AdamW { rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, corrected: true }, samples: 66, batch: 33, steps: 12, weighed: false },
     Run { name: "sixteen", inputs: 301, layers: &[Dense(16, Act::LeakyRelu(0.01), Init::HeNormal), Dense(33, Act::Sigmoid, Init::GlorotNormal), Dense(3, Act::Linear, Init::LecunNormal)],
-          loss: HalfMeanSquaredError, classes: false, optimizer: Momentum { rate: 0.02, decay: 0.8, nesterov: true }, samples: 14, batch: 7, steps: 10, weighed: false },
+          penalties: &[], loss: HalfMeanSquaredError, classes: false, optimizer: Momentum { rate: 0.02, decay: 0.8, nesterov: true }, samples: 14, batch: 7, steps: 10, weighed: false },
     Run { name: "wide", inputs: 270, layers: &[Dense(290, Act::Relu, Init::HeNormal), Dense(19, Act::Sigmoid, Init::GlorotUniform)],
-          loss: BinaryCrossEntropy, classes: false, optimizer: Plain { rate: 0.5 }, samples: 6, batch: 3, steps: 6, weighed: false },
+          penalties: &[], loss: BinaryCrossEntropy, classes: false, optimizer: Plain { rate: 0.5 }, samples: 6, batch: 3, steps: 6, weighed: false },
     Run { name: "outputs", inputs: 9, layers: &[Dense(17, Act::Tanh, Init::GlorotUniform), Dense(300, Act::Softmax, Init::GlorotUniform)],
-          loss: CrossEntropy, classes: false, optimizer: Plain { rate: 0.05 }, samples: 8, batch: 4, steps: 8, weighed: false },
+          penalties: &[], loss: CrossEntropy, classes: false, optimizer: Plain { rate: 0.05 }, samples: 8, batch: 4, steps: 8, weighed: false },
     Run { name: "tall", inputs: 7, layers: &[Dense(18, Act::Tanh, Init::LecunNormal), Dense(1, Act::Linear, Init::LecunNormal)],
-          loss: MeanSquaredError, classes: false, optimizer: AdamW { rate: 0.01, beta1: 0.8, beta2: 0.99, epsilon: 1e-7, corrected: false }, samples: 600, batch: 300, steps: 4, weighed: false },
+          penalties: &[], loss: MeanSquaredError, classes: false, optimizer: AdamW { rate: 0.01, beta1: 0.8, beta2: 0.99, epsilon: 1e-7, corrected: false }, samples: 600, batch: 300, steps: 4, weighed: false },
     Run { name: "squared", inputs: 8, layers: &[Dense(20, Act::LeakyRelu(0.2), Init::HeUniform), Dense(5, Act::Softmax, Init::Zeros)],
-          loss: MeanSquaredError, classes: false, optimizer: Plain { rate: 0.5 }, samples: 40, batch: 20, steps: 12, weighed: false },
+          penalties: &[], loss: MeanSquaredError, classes: false, optimizer: Plain { rate: 0.5 }, samples: 40, batch: 20, steps: 12, weighed: false },
     Run { name: "absolute", inputs: 6, layers: &[Dense(20, Act::Tanh, Init::GlorotUniform), Dense(5, Act::Linear, Init::LecunNormal)],
-          loss: MeanAbsoluteError, classes: false, optimizer: Plain { rate: 0.1 }, samples: 24, batch: 12, steps: 10, weighed: false },
+          penalties: &[], loss: MeanAbsoluteError, classes: false, optimizer: Plain { rate: 0.1 }, samples: 24, batch: 12, steps: 10, weighed: false },
     Run { name: "huber", inputs: 7, layers: &[Dense(18, Act::Tanh, Init::GlorotUniform), Dense(1, Act::LeakyRelu(0.1), Init::LecunNormal)],
-          loss: Huber(0.25), classes: false, optimizer: Momentum { rate: 0.05, decay: 0.9, nesterov: false }, samples: 24, batch: 12, steps: 10, weighed: false },
+          penalties: &[], loss: Huber(0.25), classes: false, optimizer: Momentum { rate: 0.05, decay: 0.9, nesterov: false }, samples: 24, batch: 12, steps: 10, weighed: false },
     Run { name: "log_cosh", inputs: 9, layers: &[Dense(33, Act::Relu, Init::HeUniform), Dense(19, Act::Linear, Init::HeNormal)],
-          loss: LogCosh, classes: false, optimizer: Plain { rate: 0.5 }, samples: 20, batch: 10, steps: 10, weighed: false },
+          penalties: &[], loss: LogCosh, classes: false, optimizer: Plain { rate: 0.5 }, samples: 20, batch: 10, steps: 10, weighed: false },
     Run { name: "quantile", inputs: 5, layers: &[Dense(17, Act::Tanh, Init::LecunUniform), Dense(3, Act::Sigmoid, Init::GlorotNormal)],
-          loss: Quantile(0.8), classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+          penalties: &[], loss: Quantile(0.8), classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
     Run { name: "counts", inputs: 5, layers: &[Dense(17, Act::Tanh, Init::LecunUniform), Dense(4, Act::Sigmoid, Init::GlorotNormal)],
-          loss: Poisson, classes: false, optimizer: Plain { rate: 0.1 }, samples: 24, batch: 8, steps: 10, weighed: false },
+          penalties: &[], loss: Poisson, classes: false, optimizer: Plain { rate: 0.1 }, samples: 24, batch: 8, steps: 10, weighed: false },
     Run { name: "margin", inputs: 8, layers: &[Dense(18, Act::Relu, Init::HeNormal), Dense(17, Act::Linear, Init::HeNormal)],
-          loss: Hinge, classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+          penalties: &[], loss: Hinge, classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
     Run { name: "smooth", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(10, Act::Softmax, Init::GlorotUniform)],
-          loss: SmoothedCrossEntropy(0.1), classes: true, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+          penalties: &[], loss: SmoothedCrossEntropy(0.1), classes: true, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
     Run { name: "soft", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(33, Act::Softmax, Init::GlorotUniform)],
-          loss: SmoothedCrossEntropy(0.3), classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: false },
+          penalties: &[], loss: SmoothedCrossEntropy(0.3), classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: false },
     Run { name: "labels", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(7, Act::Sigmoid, Init::GlorotUniform)],
-          loss: SmoothedBinaryCrossEntropy(0.2), classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+          penalties: &[], loss: SmoothedBinaryCrossEntropy(0.2), classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
     Run { name: "binary", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(18, Act::Sigmoid, Init::GlorotUniform)],
-          loss: BinaryCrossEntropyOfProbabilities, classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+          penalties: &[], loss: BinaryCrossEntropyOfProbabilities, classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
     Run { name: "categorical", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(20, Act::Softmax, Init::GlorotUniform)],
-          loss: CrossEntropyOfProbabilities, classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: false },
+          penalties: &[], loss: CrossEntropyOfProbabilities, classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: false },
     Run { name: "divergence", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(17, Act::Softmax, Init::GlorotUniform)],
-          loss: KullbackLeibler, classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: true },
+          penalties: &[], loss: KullbackLeibler, classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: true },
     Run { name: "masked", inputs: 8, layers: &[Dense(20, Act::LeakyRelu(0.2), Init::HeUniform), Dense(5, Act::Softmax, Init::GlorotNormal)],
-          loss: HalfMeanSquaredError, classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
+          penalties: &[], loss: HalfMeanSquaredError, classes: false, optimizer: Plain { rate: 0.5 }, samples: 24, batch: 8, steps: 10, weighed: true },
     Run { name: "classes", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(3, Act::Softmax, Init::GlorotUniform)],
-          loss: CrossEntropy, classes: true, optimizer: AdamW { rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, corrected: true }, samples: 24, batch: 8, steps: 10, weighed: true },
+          penalties: &[], loss: CrossEntropy, classes: true, optimizer: AdamW { rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, corrected: true }, samples: 24, batch: 8, steps: 10, weighed: true },
     Run { name: "rows", inputs: 8, layers: &[Dense(20, Act::Relu, Init::HeUniform), Dense(18, Act::Softmax, Init::GlorotUniform)],
-          loss: CrossEntropy, classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: true },
+          penalties: &[], loss: CrossEntropy, classes: false, optimizer: Plain { rate: 0.05 }, samples: 24, batch: 8, steps: 10, weighed: true },
+    Run { name: "elastic", inputs: 37, layers: &[Dense(35, Act::Tanh, Init::GlorotUniform), Dense(11, Act::Relu, Init::HeNormal), Dense(1, Act::Linear, Init::LecunNormal)],
+          penalties: &[Penalty { l1: 0.01, l2: 0.02 }, Penalty { l1: 0.0, l2: 0.0 }, Penalty { l1: 0.03, l2: 0.0 }],
+          loss: MeanSquaredError, classes: false, optimizer: Plain { rate: 0.1 }, samples: 24, batch: 12, steps: 12, weighed: false },
+    Run { name: "decay", inputs: 19, layers: &[Dense(17, Act::LeakyRelu(0.1), Init::HeUniform), Dense(5, Act::Softmax, Init::Zeros)],
+          penalties: &[Penalty { l1: 0.0, l2: 0.1 }, Penalty { l1: 0.004, l2: 0.05 }],
+          loss: CrossEntropy, classes: true, optimizer: AdamW { rate: 0.01, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, corrected: true }, samples: 40, batch: 20, steps: 12, weighed: false },
 ];
 
 /// What a run ends with.
@@ -156,8 +163,8 @@ impl Run {
     }
 
     fn network(&self, arithmetic: NaiveArithmetic, lean: bool) -> Network<'static> {
-        let Run { inputs, layers, loss, optimizer, .. } = *self;
-        Network { arithmetic, lean, inputs, layers, loss, optimizer }
+        let Run { inputs, layers, penalties, loss, optimizer, .. } = *self;
+        Network { arithmetic, lean, inputs, layers, penalties, loss, optimizer }
     }
 
     fn naive(&self, arithmetic: NaiveArithmetic, lean: bool) -> (End, Vec<f32>) {
@@ -188,7 +195,12 @@ impl Run {
     }
 
     fn layers(&self) -> Vec<Layer> {
-        self.layers.iter().map(|&Dense(units, activation, init)| layer(units, activation, init)).collect()
+        let mut layers: Vec<Layer> =
+            self.layers.iter().map(|&Dense(units, activation, init)| layer(units, activation, init)).collect();
+        for (layer, &Penalty { l1, l2 }) in layers.iter_mut().zip(self.penalties) {
+            *layer = layer.with_penalty(microprop::Penalty { l1, l2 });
+        }
+        layers
     }
 
     fn optimizer(&self) -> Optimizer {
@@ -332,6 +344,8 @@ const HASHES: &[(&str, [u64; 4])] = &[
     ("masked", [0xf2f6031581971a0c, 0xce34c85367bbd506, 0xce2630e1aae53293, 0xd8520bf5641e48ab]),
     ("classes", [0x7f13daeb30c57adc, 0xe3d8ba157dcca7b9, 0x769536dd85d09e7d, 0x69672a82a2d931c7]),
     ("rows", [0x7534b5cb837be9e7, 0xcaa6843063d29f53, 0x5dac32ddaad4d714, 0xaddb502a9878423d]),
+    ("elastic", [0x789cbc805d280c56, 0x7637fc98c71d5e78, 0xf40d80d8126e92fa, 0xd3e00a156dc36d51]),
+    ("decay", [0x5a455bb2b0d0fffa, 0xcfb40c581a5b27b0, 0x431cc31b19ccfb0c, 0x002daefddf034c9d]),
 ];
 
 /// Hashes of the initial weights of a 33-17 layer, see [`init_hash`].
@@ -453,7 +467,7 @@ fn a_callers_delta_has_the_naive_programs_bits() {
                 let gradient: Vec<f32> = (0..2)
                     .flat_map(|l| (0..=[inputs, 17][l]).map(move |i| (l, i)))
                     .flat_map(|(l, i)| (0..[17, outputs][l]).map(move |j| (l, i, j)))
-                    .map(|(l, i, j)| network.gradient(&samples, l, i, j))
+                    .map(|(l, i, j)| network.gradient(&samples, l, i, j, 0.0))
                     .collect();
                 for isa in isas(arithmetic) {
                     let mlp = Mlp::new(layout, isa).with_schedule(if lean { Schedule::Lean } else { Schedule::Batch });
@@ -504,6 +518,52 @@ fn the_lean_schedule_skips_rows_of_zero_inputs() {
                 trainer.train_step(0, &x, Targets::values(&targets), &mut params, &mut [], &mut workspace).unwrap();
                 assert_eq!(bits(&params), bits(&expected), "{x:?} on {isa}, lean: {lean}");
                 assert_eq!(bits(&params[..3]), bits(&before[..3]), "{x:?} on {isa}, lean: {lean}");
+            }
+        }
+    }
+}
+
+/// Rule 6.5 where signs and zeros matter: weights of ±0 and subnormal ones, inputs of ±0, a factor of 0.
+#[test]
+fn penalties_have_the_naive_programs_bits() {
+    let dense = [Dense(3, Act::Linear, Init::Zeros)];
+    let before = [0.0, -0.0, 1e-45, -1e-45, 0.5, -0.5, -0.0, -0.0, -0.0, -0.0, 0.0, 0.25_f32];
+    let targets = [1.0, -1.0, 0.5];
+    for (lean, arithmetic) in columns() {
+        for (l1, l2) in [(0.125, 0.0), (0.0, 0.25), (0.125, 0.25), (1e-45, 1e-45), (-0.0, 0.25), (0.0, -0.0)] {
+            for x in [[1.0, 0.5, 0.0], [0.0, -0.0, -1.0], [0.0, 0.0, 0.0]] {
+                let penalties = [Penalty { l1, l2 }];
+                let network = Network {
+                    inputs: 3,
+                    layers: &dense,
+                    penalties: &penalties,
+                    loss: HalfMeanSquaredError,
+                    optimizer: Plain { rate: 0.5 },
+                    ..RUNS[0].network(arithmetic, lean)
+                };
+                let mut expected = before;
+                let sample = [network.sample(&before, &x, Target::Values(&targets), 1.0)];
+                let gradient = (0..12).map(|p| network.gradient(&sample, 0, p / 3, p % 3, before[p]));
+                let gradient: Vec<f32> = gradient.collect();
+                let loss = network.train_step(0, &x, &[Target::Values(&targets).into()], &mut expected, &mut []);
+                let layers = [layer(3, Act::Linear, Init::Zeros).with_penalty(microprop::Penalty { l1, l2 })];
+                let layout = Layout::new(3, &layers).unwrap();
+                for isa in isas(arithmetic) {
+                    let context = format!("l1 {l1} l2 {l2}, {x:?} on {isa}, lean: {lean}");
+                    let mlp = Mlp::new(layout, isa).with_schedule(if lean { Schedule::Lean } else { Schedule::Batch });
+                    let trainer = Trainer::new(mlp, Loss::HalfMeanSquaredError, Sgd::new(0.5).into()).unwrap();
+                    let mut workspace = vec![0.0; mlp.workspace_len(1).unwrap()];
+                    let (mut params, mut found) = (before, [f32::NAN; 12]);
+                    let targets = Targets::values(&targets);
+                    let written = trainer.gradient(0, &x, targets, &params, &mut found, &mut workspace).unwrap();
+                    assert_eq!(bits(&found), bits(&gradient), "gradient, {context}");
+                    let penalty = trainer.penalty(&params).unwrap();
+                    assert_eq!(penalty == 0.0, penalties[0] == Penalty { l1: 0.0, l2: 0.0 }, "{context}");
+                    let alone = trainer.loss(&x, targets, &params, &mut workspace).unwrap();
+                    let step = trainer.train_step(0, &x, targets, &mut params, &mut [], &mut workspace).unwrap();
+                    assert_eq!(bits(&[step, alone, written]), bits(&[loss; 3]), "{context}");
+                    assert_eq!(bits(&params), bits(&expected), "{context}");
+                }
             }
         }
     }
@@ -628,8 +688,12 @@ fn row(run: &Run, hashes: &[u64; 4]) -> String {
 
 /// A line of the document's table of what the runs are.
 fn description(run: &Run) -> String {
-    let layer = |&Dense(units, activation, init): &Dense| format!("{units} {activation:?} {init:?}");
-    let layers: Vec<String> = run.layers.iter().map(layer).collect();
+    let layer = |(l, Dense(units, activation, init)): (usize, &Dense)| {
+        let penalty = run.penalties.get(l).filter(|p| p.l1 > 0.0 || p.l2 > 0.0);
+        let penalty = penalty.map_or(String::new(), |Penalty { l1, l2 }| format!(" l1 {l1} l2 {l2}"));
+        format!("{units} {activation:?} {init:?}{penalty}")
+    };
+    let layers: Vec<String> = run.layers.iter().enumerate().map(layer).collect();
     let Run { name, inputs, loss, classes, optimizer, samples, batch, steps, weighed, .. } = run;
     let classes = if *classes { ", classes" } else { "" };
     let weighed = if *weighed { ", weighed" } else { "" };

@@ -8,7 +8,8 @@
 use microprop::Activation::{LeakyRelu, Linear, Relu, Sigmoid, Softmax, Tanh};
 use microprop::Loss::{BinaryCrossEntropy, CrossEntropy, HalfMeanSquaredError, MeanSquaredError};
 use microprop::{
-    Adam, Arithmetic, Delta, Isa, Layer, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Sgd, Targets, Trainer, hash,
+    Adam, Arithmetic, Delta, Isa, Layer, Layout, Loss, Mlp, Optimizer, Penalty, Rng, Schedule, Sgd, Targets, Trainer,
+    hash,
 };
 
 /// A network, what it learns and for how long.
@@ -104,8 +105,28 @@ fn odd_shapes() -> Vec<Case> {
     ]
 }
 
+/// Penalties on weights: whole tiles and parts, one output, products that a backend takes.
+fn penalized() -> Vec<Case> {
+    let dense = |units, activation, penalty| dense(units, activation).with_penalty(penalty);
+    let (l1, l2, both) = (Penalty::l1(0.01), Penalty::l2(0.1), Penalty::elastic_net(0.01, 0.1));
+    let momentum = Sgd::new(0.05).momentum(0.9);
+    vec![
+        Case::new("19-33-1, L1", 19, &[dense(33, Tanh, both), dense(1, Linear, l1)], MeanSquaredError, momentum, 9, 3),
+        Case::new("20-64-5, L2", 20, &[dense(64, Relu, l2), dense(5, Softmax, l2)], CrossEntropy, Sgd::new(0.1), 32, 3),
+        Case::new(
+            "300-300-17, elastic net",
+            300,
+            &[dense(300, Tanh, both), dense(17, Sigmoid, Penalty::NONE)],
+            BinaryCrossEntropy,
+            Adam::new(0.01),
+            20,
+            2,
+        ),
+    ]
+}
+
 fn all_cases() -> impl Iterator<Item = Case> {
-    workloads().into_iter().chain(odd_shapes())
+    workloads().into_iter().chain(odd_shapes()).chain(penalized())
 }
 
 /// Products that another library may compute. A backend is a line here.
@@ -424,6 +445,46 @@ fn every_instruction_set_in_the_lean_schedule() {
                 assert_eq!(run(isa, false), expected, "{} on {isa}", case.name);
                 assert_eq!(run(isa, true), in_two, "{} on {isa}, gradient then apply", case.name);
             }
+        }
+    }
+}
+
+/// A table with a penalty learns as the weights of a dense layer on one-hot inputs do: rows of categories that
+/// a step does not meet too.
+#[test]
+fn a_penalized_embedding_is_a_penalized_layer_on_one_hot_inputs() {
+    let (categories, dimensions, penalty) = (7, 19, Penalty::elastic_net(0.01, 0.1));
+    let tables = [
+        [Layer::embedding(0, categories, dimensions).with_penalty(penalty), dense(3, Linear).with_penalty(penalty)],
+        [dense(dimensions, Linear).without_bias().with_penalty(penalty), dense(3, Linear).with_penalty(penalty)],
+    ];
+    let column = [0.0, 3.0, 3.0, 6.0, 0.0, 2.0];
+    let one_hot: Vec<f32> =
+        column.iter().flat_map(|&c| (0..categories).map(move |k| f32::from(k as f32 == c))).collect();
+    for optimizer in [Sgd::new(0.1).into(), Sgd::new(0.1).momentum(0.9).into(), Optimizer::from(Adam::new(0.01))] {
+        for (isa, schedule) in Isa::available().flat_map(|isa| [(isa, Schedule::Batch), (isa, Schedule::Lean)]) {
+            let batch = if schedule == Schedule::Batch { column.len() } else { 1 };
+            let [embedded, dense] =
+                [(1, &tables[0], &column[..]), (categories, &tables[1], &one_hot)].map(|(inputs, layers, x)| {
+                    let layout = Layout::new(inputs, layers).unwrap();
+                    let mlp = Mlp::new(layout, isa).with_schedule(schedule).with_threads(2).with_grain(1);
+                    let trainer = Trainer::new(mlp, MeanSquaredError, optimizer).unwrap();
+                    let mut rng = Rng::new(3);
+                    let mut params: Vec<f32> = (0..layout.params_len()).map(|_| rng.uniform() - 0.5).collect();
+                    let mut state = vec![0.0; layout.optimizer_len(&optimizer)];
+                    let mut workspace = vec![f32::NAN; mlp.workspace_len(batch).unwrap()];
+                    let targets: Vec<f32> = (0..column.len() * 3).map(|_| rng.uniform()).collect();
+                    let mut seen = vec![];
+                    for (x, targets) in x.chunks(batch * inputs).zip(targets.chunks(batch * 3)).cycle().take(12) {
+                        let (targets, step) = (Targets::values(targets), seen.len() as u64);
+                        let mut gradient = vec![f32::NAN; params.len()];
+                        trainer.gradient(step, x, targets, &params, &mut gradient, &mut workspace).unwrap();
+                        let loss = trainer.train_step(step, x, targets, &mut params, &mut state, &mut workspace);
+                        seen.push([hash(&[loss.unwrap()]), hash(&gradient), hash(&params), hash(&state)]);
+                    }
+                    seen
+                });
+            assert_eq!(embedded, dense, "{optimizer:?} on {isa} in {schedule:?}");
         }
     }
 }

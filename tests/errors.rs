@@ -10,8 +10,8 @@
 use microprop::Activation::{Elu, LeakyRelu, Linear, Relu, Sigmoid, Softmax, Tanh};
 use microprop::{
     Activation, Adam, Buffer, Delta, EpsilonPlacement, Initializer, Isa, IsaError, Layer, Layout, LayoutError, Loss,
-    LossFunction, Mlp, Optimizer, Rng, Schedule, Sgd, StepError, Targets, Trainer, TrainerError, hash, init, kernels,
-    layout,
+    LossFunction, Mlp, Optimizer, Penalty, Rng, Schedule, Sgd, StepError, Targets, Trainer, TrainerError, hash, init,
+    kernels, layout,
 };
 use std::fmt::Display;
 
@@ -361,6 +361,7 @@ fn networks_check_every_length() {
                         trainer.loss(x, Targets::values(targets), params, workspace).map(drop)
                     },
                 );
+                sweep("Trainer::penalty", &[read(Buffer::Parameters, params)], &|s| trainer.penalty(&s[0]).map(drop));
                 sweep(
                     "apply",
                     &[
@@ -515,6 +516,38 @@ fn a_loss_that_is_not_finite_changes_nothing() {
         }
     }
     assert!(seen > 1000);
+}
+
+/// Whether it is the data's part that is not finite or the penalty's.
+#[test]
+fn a_penalty_that_is_not_finite_changes_nothing() {
+    for penalty in [Penalty::l1(1.0), Penalty::l2(1e-3), Penalty::elastic_net(0.1, 0.1), Penalty::l2(f32::MAX)] {
+        let layers = [Layer::dense(6, Tanh).with_penalty(penalty), Layer::dense(3, Linear)];
+        let layout = Layout::new(5, &layers).unwrap();
+        for isa in Isa::available() {
+            let (mlp, lean) = (Mlp::new(layout, isa), Mlp::new(layout, isa).with_schedule(Schedule::Lean));
+            for (mlp, batch) in [(mlp, 7), (mlp.with_threads(3).with_grain(1), 7), (lean, 1)] {
+                for optimizer in OPTIMIZERS {
+                    let trainer = Trainer::new(mlp, Loss::MeanSquaredError, optimizer).unwrap();
+                    let targets = numbers(batch * 3, 6);
+                    let spoilt = |w: f32| {
+                        let weight = move |_: &mut [f32], params: &mut [f32]| params[7] = w;
+                        spoilt(&trainer, batch, Targets::values(&targets), &weight)
+                    };
+                    assert_eq!(spoilt(0.5).is_ok(), penalty.l2 < 1e38);
+                    for bad in [3e38, -3e38, f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+                        // tanh makes a finite loss of the data, and 3e38 a finite sum of absolute values.
+                        let fine = bad.is_finite() && penalty.l2 == 0.0;
+                        let result = spoilt(bad);
+                        assert_eq!(result.is_ok(), fine, "{bad}, {trainer:?}");
+                        let not_finite =
+                            matches!(result, Err(StepError::NonFiniteLoss { found }) if !found.is_finite());
+                        assert!(fine || not_finite, "{result:?}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -898,6 +931,15 @@ fn layouts_are_checked() {
     for alpha in [0.0, -0.0, 1.0, f32::MAX] {
         assert!(Layout::new(1, &[Layer::dense(3, Elu { alpha })]).is_ok());
     }
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1e-45, -1.0] {
+        for penalty in [Penalty::l1(bad), Penalty::l2(bad), Penalty::elastic_net(bad, 0.1)] {
+            let layers = [ok, Layer::dense(3, Relu).with_penalty(penalty), ok];
+            assert_eq!(Layout::new(1, &layers), Err(LayoutError::Penalty { layer: 1 }));
+        }
+    }
+    for fine in [Penalty::NONE, Penalty::l1(-0.0), Penalty::l2(f32::MAX), Penalty::elastic_net(1e-45, f32::MAX)] {
+        assert!(Layout::new(1, &[ok.with_penalty(fine)]).is_ok());
+    }
     // A product, a sum, and one more for the bias.
     let half = 1 << (usize::BITS / 2);
     assert_eq!(Layout::new(half, &[Layer::dense(half, Relu)]), Err(LayoutError::TooLarge));
@@ -989,7 +1031,7 @@ fn a_workspace_may_start_anywhere() {
 #[test]
 fn messages_read_well() {
     let length = |buffer| StepError::Length { buffer, expected: 64, found: 63 };
-    let cases: [(&dyn Display, &str); 42] = [
+    let cases: [(&dyn Display, &str); 43] = [
         (&IsaError::NoFusedMultiplyAdd, "fused arithmetic needs a CPU with FMA; portable arithmetic runs here"),
         (&LayoutError::NoInputs, "a network has at least one input"),
         (&LayoutError::NoLayers, "a network has at least one layer"),
@@ -997,6 +1039,7 @@ fn messages_read_well() {
         (&LayoutError::HiddenSoftmax { layer: 1 }, "layer 1: softmax is for the last layer only"),
         (&LayoutError::LeakySlope { layer: 0 }, "layer 0: a leaky slope lies in 0 to 1"),
         (&LayoutError::EluAlpha { layer: 3 }, "layer 3: an ELU's alpha is finite and not negative"),
+        (&LayoutError::Penalty { layer: 3 }, "layer 3: the factors of a penalty are finite and not negative"),
         (&LayoutError::TooLarge, "the number of parameters or a buffer's length overflows usize"),
         (
             &TrainerError::LossOnActivation { loss: "binary cross-entropy", activation: Tanh, needed: Sigmoid },
@@ -1196,7 +1239,8 @@ fn random_calls_neither_panic_nor_write_where_they_should_not() {
             let layers: Vec<Layer> = (0..depth)
                 .map(|l| {
                     let layer = Layer::dense(size(rng, 36), if l + 1 == depth { activation } else { hidden });
-                    if rng.below(3) == 0 { layer.with_init(Initializer::HeNormal) } else { layer }
+                    let layer = if rng.below(3) == 0 { layer.with_init(Initializer::HeNormal) } else { layer };
+                    if rng.below(4) == 0 { layer.with_penalty(Penalty::elastic_net(0.1, 0.2)) } else { layer }
                 })
                 .collect();
             let layout = Layout::new(size(rng, 20), &layers).unwrap();

@@ -3,8 +3,8 @@
 #![cfg(feature = "alloc")]
 
 use microprop::{
-    Activation::*, Adam, Fit, FitError, Isa, Layer, Layout, LayoutError, Loss, Metric, Mlp, Network, Optimizer, Rng,
-    Schedule, Sgd, StepError, Targets, Trainer, hash, init,
+    Activation::*, Adam, Fit, FitError, Isa, Layer, Layout, LayoutError, Loss, Metric, Mlp, Network, Optimizer,
+    Penalty, Rng, Schedule, Sgd, StepError, Targets, Trainer, hash, init,
 };
 
 const INPUTS: usize = 3;
@@ -50,6 +50,62 @@ fn an_epoch_is_the_trainers_steps() {
     }
     assert_eq!((step, history.epochs().len()), (12, 3));
     assert_eq!(hash(net.params()), hash(&params));
+}
+
+/// Losses are with the penalty, which is reported beside them; over an epoch both are the means of the steps'.
+#[test]
+fn penalties_are_reported_beside_the_loss() {
+    let (x, y) = samples(600);
+    for schedule in [Schedule::Batch, Schedule::Lean] {
+        let penalty = Penalty::elastic_net(0.001, 0.01);
+        let builder = Network::new(INPUTS).dense(16, Tanh).dense(1, Sigmoid).seed(3).schedule(schedule);
+        let plain = builder.clone().build().unwrap();
+        let mut net = builder.penalty(penalty).build().unwrap();
+        assert_eq!(hash(net.params()), hash(plain.params()));
+
+        // An untrained network's loss is that without, and the penalty.
+        let evaluate = |net: &Network| net.evaluate(&x, &y, Loss::BinaryCrossEntropy, Metric::Accuracy).unwrap();
+        let (score, data) = (evaluate(&net), evaluate(&plain));
+        assert_eq!((data.penalty, score.metric), (0.0, data.metric));
+        assert_eq!(score.penalty, net.mlp().penalty(net.params()).unwrap());
+        assert!((score.loss - score.penalty - data.loss).abs() < 1e-6 && score.penalty > 0.02, "{score:?}");
+
+        // An epoch, and its steps.
+        let mut params = net.params().to_vec();
+        let fit = Fit::new(Loss::BinaryCrossEntropy, Adam::new(0.01)).batch_size(50).shuffle(false);
+        let history = net.fit(&x, &y, fit.validation(&x, &y)).unwrap();
+        let batch = if schedule == Schedule::Batch { 50 } else { 1 };
+        let twin = net.clone();
+        let mlp = twin.mlp();
+        let trainer = Trainer::new(mlp, Loss::BinaryCrossEntropy, Adam::new(0.01).into()).unwrap();
+        let mut state = vec![0.0; 2 * params.len()];
+        let mut workspace = vec![0.0; mlp.workspace_len(batch).unwrap()];
+        let mut sums = [0.0, 0.0];
+        for (step, (x, y)) in x.chunks(batch * INPUTS).zip(y.chunks(batch)).enumerate() {
+            sums[1] += f64::from(trainer.penalty(&params).unwrap()) * batch as f64;
+            let loss = trainer.train_step(step as u64, x, y.into(), &mut params, &mut state, &mut workspace).unwrap();
+            sums[0] += f64::from(loss) * batch as f64;
+        }
+        let epoch = history.last().unwrap();
+        assert_eq!([epoch.training.loss, epoch.training.penalty], sums.map(|sum| (sum / 600.0) as f32));
+        assert_eq!(hash(net.params()), hash(&params));
+        let score = evaluate(&net);
+        assert_eq!(epoch.validation.map(|v| (v.loss, v.penalty)), Some((score.loss, score.penalty)));
+        assert_eq!(score.penalty, trainer.penalty(&params).unwrap());
+    }
+}
+
+/// The builder's penalty is for layers without their own.
+#[test]
+fn a_layers_own_penalty_stands() {
+    let (all, own) = (Penalty::l2(0.1), Penalty::l1(0.2));
+    let layers = [Layer::dense(2, Tanh).with_penalty(own), Layer::dense(2, Tanh).with_penalty(Penalty::NONE)];
+    let builder = Network::new(3).penalty(all).dense(2, Tanh).layer(layers[0]).layer(layers[1]);
+    let net = builder.clone().dense(1, Linear).build().unwrap();
+    let penalties: Vec<Penalty> = net.layout().layers().iter().map(Layer::penalty).collect();
+    assert_eq!(penalties, [all, own, Penalty::NONE, all]);
+    let error = builder.penalty(Penalty::l2(-1.0)).build().unwrap_err();
+    assert_eq!(error, LayoutError::Penalty { layer: 0 });
 }
 
 /// Rule 8.6: each epoch shuffles the order that the one before has left.

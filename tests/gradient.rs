@@ -12,8 +12,8 @@ mod reference;
 
 use microprop::Activation::{self, *};
 use microprop::{
-    Adam, Delta, EpsilonPlacement, Isa, Layer, Layout, Loss, LossFunction, Mlp, Optimizer, Schedule, Sgd, Targets,
-    Trainer,
+    Adam, Delta, EpsilonPlacement, Isa, Layer, Layout, Loss, LossFunction, Mlp, Optimizer, Penalty, Schedule, Sgd,
+    Targets, Trainer,
 };
 use reference::compare::{DEVIATIONS, Draw, agree, central, direction, dot, moved, numbers, telling, values_of};
 use reference::{Backward, Fault, Forward, Goal, Network, Number, Rule, Spec, State};
@@ -242,6 +242,15 @@ impl Case {
             mask,
             delta,
         }
+    }
+
+    /// The same with penalties on the weights of its layers, over and over.
+    fn penalized(mut self, penalties: &[Penalty]) -> Self {
+        for (layer, &penalty) in self.layers.iter_mut().zip(penalties.iter().cycle()) {
+            *layer = layer.with_penalty(penalty);
+        }
+        self.name = format!("{}, penalties {penalties:?}", self.name);
+        self
     }
 
     fn layout(&self) -> Layout<'_> {
@@ -651,6 +660,46 @@ fn wrong_derivatives_are_caught() {
     }
 }
 
+/// What layers are given in turn.
+const PENALTIES: [Penalty; 4] = [Penalty::elastic_net(0.05, 0.1), Penalty::l1(0.1), Penalty::l2(0.2), Penalty::NONE];
+
+/// Losses and gradients with penalties, for every loss, in both schedules; widths of whole vectors and parts, of
+/// one output and of tiles.
+#[test]
+fn penalties_are_part_of_loss_and_gradient() {
+    let mut worst = 0.0;
+    for (turn, top) in tops().into_iter().enumerate() {
+        for batch in BATCHES {
+            let widths = [[33, 1, 7, 3], [7, 65, 17, 3], [16, 33, 1, 5]][turn % 3];
+            let mut penalties = PENALTIES;
+            penalties.rotate_left(turn % 4);
+            let case = Case::draw(SIZES[turn % 6], &widths, Tanh, top, batch).penalized(&penalties);
+            let data = case.clone().penalized(&[Penalty::NONE]).expected(None).loss.value;
+            assert!(case.expected(None).loss.value > 1.1 * data, "{}", case.name);
+            worst = f64::max(worst, check_everywhere(&case, true));
+        }
+    }
+    println!("worst error {worst:.2} deviations of {DEVIATIONS}");
+}
+
+/// A penalty that is wrong is found, as a derivative is.
+#[test]
+fn wrong_penalties_are_caught() {
+    for (top, batch) in tops().into_iter().zip([1, 31].into_iter().cycle()) {
+        let case = Case::draw(7, &[7, 3], Tanh, top, batch).penalized(&PENALTIES[..1]);
+        let right = case.expected(None);
+        for isa in Isa::available() {
+            for schedule in [Schedule::Batch, Schedule::Lean].into_iter().take(if batch == 1 { 2 } else { 1 }) {
+                check(&case, &right, isa, schedule).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+                for fault in [Fault::UnsignedL1, Fault::DoubleL2, Fault::PenalizedBias, Fault::NoPenaltyInLoss] {
+                    let caught = check(&case, &case.expected(Some(fault)), isa, schedule);
+                    assert!(caught.is_err(), "{fault:?} passes: {} on {isa} in {schedule:?}", case.name);
+                }
+            }
+        }
+    }
+}
+
 /// Two sides that are zero agree, and so prove nothing: the check says so.
 #[test]
 fn zeros_prove_nothing() {
@@ -750,8 +799,14 @@ fn training_steps_follow_the_papers() {
     let wrong = Rule::AdamWithoutCorrection { rate: 0.01, beta1: 0.8, beta2: 0.95, epsilon: 1e-8 };
     let mut worst = 0.0;
     for (optimizer, rule) in optimizers() {
-        for (hidden, top, batch) in [(Tanh, classes, 1), (Tanh, squared, 7), (LeakyRelu { slope: 0.1 }, classes, 7)] {
-            let case = Case::draw(5, &[33, 7, 3], hidden, top, batch);
+        for (hidden, top, batch, penalties) in [
+            (Tanh, classes, 1, &[Penalty::NONE][..]),
+            (Tanh, squared, 7, &[Penalty::NONE]),
+            (LeakyRelu { slope: 0.1 }, classes, 7, &[Penalty::NONE]),
+            (Tanh, classes, 1, &[Penalty::l2(0.2), Penalty::elastic_net(0.02, 0.1)]),
+            (Tanh, squared, 7, &[Penalty::elastic_net(0.02, 0.1), Penalty::NONE, Penalty::l1(0.05)]),
+        ] {
+            let case = Case::draw(5, &[33, 7, 3], hidden, top, batch).penalized(penalties);
             let (expected, nearest) = reference_run(&case, rule);
             assert!(nearest > DEVIATIONS, "{}: a step comes near a kink", case.name);
             for isa in Isa::available() {
@@ -780,6 +835,7 @@ fn training_steps_follow_the_papers() {
 fn step_is_gradient_and_apply() {
     for (turn, top) in tops().into_iter().chain(other_tops()).enumerate() {
         let case = Case::draw(SIZES[turn % 6], &[33, 17, 3], Tanh, top, BATCHES[turn % 3]);
+        let case = if turn % 2 == 0 { case } else { case.penalized(&PENALTIES) };
         for isa in Isa::available() {
             for (optimizer, _) in optimizers() {
                 let trainer = Trainer::new(Mlp::new(case.layout(), isa), case.loss, optimizer).unwrap();
@@ -815,6 +871,7 @@ fn backward_by_hand_is_a_step() {
     for (turn, top) in tops().into_iter().enumerate() {
         let batch = if turn % 2 == 0 { 1 } else { 7 };
         let case = Case::draw(7, &[17, 3], Tanh, top, batch);
+        let case = if turn / 2 % 2 == 0 { case } else { case.penalized(&PENALTIES) };
         let (n, outputs) = (case.batch as f32, case.outputs());
         let scale = match case.loss {
             Loss::MeanSquaredError => 2.0 / (n * outputs as f32),

@@ -65,18 +65,22 @@ pub(crate) fn embedding_update(
 
 #[inline(always)]
 fn embedding_update_in<S: Simd>(s: S, x: Rows<'_>, delta: Rows<'_>, embedded: Embedded, rule: &Rule, band: Band<'_>) {
-    let Band { rows, params, mut state } = band;
+    let Band { rows, params, mut state, penalty } = band;
     let coordinates = Rows { offset: delta.offset + embedded.column, width: embedded.dimensions, ..delta };
     for (index, row) in rows.enumerate() {
         let occurs = x.iter().any(|x| embedded.category(x) == row);
-        // Without momentum a gradient of zero changes nothing.
-        if !occurs && matches!(rule, Rule::Sgd { .. }) {
+        // Without momentum and penalty a gradient of zero changes nothing.
+        if !occurs && matches!(rule, Rule::Sgd { .. }) && penalty.is_none() {
             continue;
         }
         for at in (0..embedded.dimensions).step_by(S::LANES) {
             let lanes = S::LANES.min(embedded.dimensions - at);
-            let gradient = category_sum(s, x, coordinates, embedded, row, at, lanes);
-            update_lanes(s, rule, params, &mut state, index * embedded.dimensions + at, lanes, gradient);
+            let mut gradient = category_sum(s, x, coordinates, embedded, row, at, lanes);
+            let at = index * embedded.dimensions + at;
+            if let Some(penalty) = penalty {
+                gradient = penalty.gradient(s, gradient, load_lanes(s, &params[at..], lanes));
+            }
+            update_lanes(s, rule, params, &mut state, at, lanes, gradient);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{output, reduce};
 use crate::Isa;
 use crate::activation::Activation;
 use crate::optimizer::Rule;
+use crate::penalty::Penalty;
 use crate::simd::{Simd, dispatch};
 
 /// What feeds a layer.
@@ -20,7 +21,7 @@ pub(crate) enum Neurons<'a> {
     Below(&'a mut [f32], Activation),
 }
 
-/// What becomes of a layer's gradient. Slices are `[(in + 1) × out]`: weights, then bias.
+/// What becomes of a layer's gradient, to which penalties are added only where it updates. Slices are `[(in + 1) × out]`: weights, then bias.
 pub(crate) enum Gradient<'a> {
     /// It updates the parameters, and is stored nowhere.
     Apply(&'a Rule, &'a mut [f32], [&'a mut [f32]; 2]),
@@ -41,14 +42,14 @@ fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gr
     let inputs = match neurons {
         Neurons::Inputs(x) => {
             for (i, &x) in x.iter().enumerate() {
-                gradient.row(s, delta, i, x);
+                gradient.row(s, delta, i, x, None);
             }
             x.len()
         }
         Neurons::InputsAndDelta(x, below) => {
             for (i, (&x, below)) in x.iter().zip(below).enumerate() {
                 *below = gradient.dot(s, delta, i);
-                gradient.row(s, delta, i, x);
+                gradient.row(s, delta, i, x, None);
             }
             x.len()
         }
@@ -57,13 +58,13 @@ fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gr
                 let y = *value;
                 let dot = gradient.dot(s, delta, i);
                 *value = output::lane(s, activation.delta(s, s.splat(dot), s.splat(y)));
-                gradient.row(s, delta, i, y);
+                gradient.row(s, delta, i, y, None);
             }
             values.len()
         }
     };
     if gradient.has_bias(inputs, delta) {
-        gradient.row(s, delta, inputs, 1.0);
+        gradient.row(s, delta, inputs, 1.0, None);
     }
 }
 
@@ -83,17 +84,22 @@ impl Gradient<'_> {
         self.params().len() > inputs * delta.len()
     }
 
-    /// Whether a parameter moves though its gradient is zero.
+    /// Whether a parameter without penalty moves though its gradient is zero.
     #[inline(always)]
     pub(super) fn moves_by_nothing(&self) -> bool {
         matches!(self, Self::Apply(rule, ..) if !matches!(rule, Rule::Sgd { .. }))
     }
 
-    /// The gradient of parameter `at`.
+    /// The gradient of parameter `at`. A penalty is for weights.
     #[inline(always)]
-    pub(super) fn element<S: Simd>(&mut self, s: S, at: usize, gradient: S::Vector) {
+    pub(super) fn element<S: Simd>(&mut self, s: S, at: usize, mut gradient: S::Vector, penalty: Option<Penalty>) {
         match self {
-            Self::Apply(rule, params, state) => update_lanes(s, rule, params, state, at, 1, gradient),
+            Self::Apply(rule, params, state) => {
+                if let Some(penalty) = penalty {
+                    gradient = penalty.gradient(s, gradient, s.splat(params[at]));
+                }
+                update_lanes(s, rule, params, state, at, 1, gradient);
+            }
             Self::Add(_, sums) => sums[at] += output::lane(s, gradient),
         }
     }
@@ -104,12 +110,12 @@ impl Gradient<'_> {
         reduce::dot_in(s, &self.params()[i * delta.len()..][..delta.len()], delta)
     }
 
-    /// The gradient of row `i`, whose input is `x`.
+    /// The gradient of row `i`, whose input is `x`. A penalty is for rows of weights.
     #[inline(always)]
-    pub(super) fn row<S: Simd>(&mut self, s: S, delta: &[f32], i: usize, x: f32) {
+    pub(super) fn row<S: Simd>(&mut self, s: S, delta: &[f32], i: usize, x: f32, penalty: Option<Penalty>) {
         let start = i * delta.len();
         match self {
-            Self::Apply(Rule::Sgd { minus_rate }, params, _) => {
+            Self::Apply(Rule::Sgd { minus_rate }, params, _) if penalty.is_none() => {
                 // An input of ±0 leaves its row alone: part of the arithmetic, not only a shortcut.
                 if x != 0.0 {
                     let step = s.splat(*minus_rate * x);
@@ -126,7 +132,10 @@ impl Gradient<'_> {
                 let x = s.splat(x);
                 for at in (0..delta.len()).step_by(S::LANES) {
                     let lanes = S::LANES.min(delta.len() - at);
-                    let gradient = s.mul_add(x, load_lanes(s, &delta[at..], lanes), s.splat(0.0));
+                    let mut gradient = s.mul_add(x, load_lanes(s, &delta[at..], lanes), s.splat(0.0));
+                    if let Some(penalty) = penalty {
+                        gradient = penalty.gradient(s, gradient, load_lanes(s, &params[start + at..], lanes));
+                    }
                     update_lanes(s, rule, params, state, start + at, lanes, gradient);
                 }
             }

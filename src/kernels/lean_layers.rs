@@ -1,5 +1,5 @@
 //! A layer of any kind backwards for one sample, with all that can lie below it: see [`lean`](super::lean) for
-//! the usual case, a dense layer above another whose value gives its slope.
+//! the usual case, a dense layer without penalty above another whose value gives its slope.
 #![forbid(unsafe_code)]
 
 use super::dropout::Dropout;
@@ -10,6 +10,7 @@ use super::output::lane;
 use crate::Isa;
 use crate::activation::Activation;
 use crate::layout::{Layout, Source};
+use crate::penalty::Penalty;
 use crate::simd::{Simd, dispatch};
 
 /// What feeds a layer, and where its delta goes.
@@ -97,12 +98,12 @@ impl Below<'_> {
 /// What a layer does on the way back.
 #[derive(Clone, Copy)]
 pub(crate) enum LeanKind<'a> {
-    Dense,
+    Dense(Option<Penalty>),
     Activation,
     /// With a sample's mean and inv, and whether it has a shift.
     SampleNorm([f32; 2], bool),
     Standardize(&'a [f32]),
-    Embedding(Embedded),
+    Embedding(Embedded, Option<Penalty>),
 }
 
 /// Passes a layer's delta on below, and lets its gradient do its work.
@@ -113,19 +114,9 @@ pub(crate) fn any_layer(isa: Isa, kind: LeanKind<'_>, delta: &[f32], below: Belo
 #[inline(always)]
 fn any_layer_in<S: Simd>(s: S, kind: LeanKind<'_>, delta: &[f32], mut below: Below<'_>, mut gradient: Gradient<'_>) {
     match kind {
-        LeanKind::Dense => {
-            let inputs = below.all_x().len();
-            for i in 0..inputs {
-                let x = below.all_x()[i];
-                if below.is_wanted() {
-                    below.set(s, i, gradient.dot(s, delta, i));
-                }
-                gradient.row(s, delta, i, x);
-            }
-            if gradient.has_bias(inputs, delta) {
-                gradient.row(s, delta, inputs, 1.0);
-            }
-        }
+        // Apart, so that a layer without a penalty does not ask for one in each vector.
+        LeanKind::Dense(None) => dense_layer(s, delta, below, gradient, None),
+        LeanKind::Dense(penalty) => dense_layer(s, delta, below, gradient, penalty),
         LeanKind::Activation => below.set_all(s, |i| delta[i]),
         LeanKind::Standardize(scale) => below.set_all(s, |i| delta[i] * scale[i]),
         LeanKind::SampleNorm(moments, shift) => {
@@ -138,22 +129,22 @@ fn any_layer_in<S: Simd>(s: S, kind: LeanKind<'_>, delta: &[f32], mut below: Bel
                     below.set(s, i, lane(s, delta_below(s, d, x, gamma, moments, means)));
                 }
                 let g = s.mul_add(hat(s, x, moments), d, s.splat(0.0));
-                gradient.element(s, i, g);
+                gradient.element(s, i, g, None);
                 if shift {
-                    gradient.element(s, width + i, s.add(s.splat(0.0), d));
+                    gradient.element(s, width + i, s.add(s.splat(0.0), d), None);
                 }
             }
         }
-        LeanKind::Embedding(embedded) => {
+        LeanKind::Embedding(embedded, penalty) => {
             let category = embedded.category(below.all_x());
             let Embedded { column, categories, dimensions } = embedded;
             let coordinates = &delta[column..column + dimensions];
             for row in 0..categories {
                 if row == category {
-                    gradient.row(s, coordinates, row, 1.0);
-                } else if gradient.moves_by_nothing() {
+                    gradient.row(s, coordinates, row, 1.0, penalty);
+                } else if gradient.moves_by_nothing() || penalty.is_some() {
                     for at in row * dimensions..(row + 1) * dimensions {
-                        gradient.element(s, at, s.splat(0.0));
+                        gradient.element(s, at, s.splat(0.0), penalty);
                     }
                 }
             }
@@ -167,5 +158,27 @@ fn any_layer_in<S: Simd>(s: S, kind: LeanKind<'_>, delta: &[f32], mut below: Bel
                 }
             });
         }
+    }
+}
+
+/// A dense layer, whatever lies below it.
+#[inline(always)]
+fn dense_layer<S: Simd>(
+    s: S,
+    delta: &[f32],
+    mut below: Below<'_>,
+    mut gradient: Gradient<'_>,
+    penalty: Option<Penalty>,
+) {
+    let inputs = below.all_x().len();
+    for i in 0..inputs {
+        let x = below.all_x()[i];
+        if below.is_wanted() {
+            below.set(s, i, gradient.dot(s, delta, i));
+        }
+        gradient.row(s, delta, i, x, penalty);
+    }
+    if gradient.has_bias(inputs, delta) {
+        gradient.row(s, delta, inputs, 1.0, None);
     }
 }

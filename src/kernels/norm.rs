@@ -388,7 +388,7 @@ pub(crate) fn sample_norm_update(
 
 #[inline(always)]
 fn sample_norm_update_in<S: Simd>(s: S, delta: Rows<'_>, x: Rows<'_>, moments: Rows<'_>, rule: &Rule, band: Band<'_>) {
-    let Band { rows, params, mut state } = band;
+    let Band { rows, params, mut state, .. } = band;
     for (index, row) in rows.enumerate() {
         for at in (0..x.width).step_by(S::LANES) {
             let lanes = S::LANES.min(x.width - at);

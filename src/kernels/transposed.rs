@@ -22,8 +22,8 @@ pub(crate) trait Sink<S: Simd> {
     /// Takes a vector of sums: those of `row` from `column` on.
     fn take(&mut self, s: S, row: usize, column: usize, sum: S::Vector);
 
-    /// Takes the sums of some rows from `row` on, `columns` of each from `column` on, row after row.
-    fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &[f32]);
+    /// Takes the sums of some rows from `row` on, `columns` of each from `column` on, row after row, and may change them.
+    fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &mut [f32]);
 }
 
 /// `sink(Aᵀ·B)` for rows `rows` of the result, with `A: [k × m]` and `B: [k × n]`:
@@ -139,6 +139,6 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
                 store_lanes(s, total[r][v], &mut sums[r * columns + v * S::LANES..], S::LANES);
             }
         }
-        sink.take_tile(s, row, column, columns, &sums[..MR * columns]);
+        sink.take_tile(s, row, column, columns, &mut sums[..MR * columns]);
     }
 }

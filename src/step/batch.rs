@@ -8,7 +8,7 @@
 
 use super::layers::{Context, Inputs};
 use super::plan::{Banks, Parts, Plan, join, part};
-use super::{Delta, Mlp, Mode, Update, finite};
+use super::{Delta, Mlp, Mode, StepLoss, Update};
 use crate::activation::Activation;
 use crate::error::StepError;
 use crate::kernels::{self, Band, Operands, Output};
@@ -64,7 +64,9 @@ impl Context<'_> {
             let rows = first..first + own.params.len() / place.row_len();
             let x = self.inputs_of(&place, operands.x, operands.values);
             let delta = self.delta_of(place.index, place.outputs, operands.output_delta, operands.deltas);
-            let band = Band { rows, params: own.params, state: own.state };
+            // A gradient that is only written down is given its penalties afterwards.
+            let penalty = if matches!(rule, Rule::Gradient) { None } else { self.mlp.layout.penalty(&place) };
+            let band = Band { rows, params: own.params, state: own.state, penalty };
             self.update(&place, Operands { x, delta }, operands.moments, rule, band, scratch);
         }
     }
@@ -288,14 +290,14 @@ pub(super) fn run(
     objective: Objective<'_>,
     target: Update<'_>,
     workspace: &mut [f32],
-) -> Result<f32, StepError> {
-    let loss = phase_one(mlp, plan, mode, x, objective, target.params(), workspace, true);
-    let loss = finite(loss)?;
+) -> Result<StepLoss, StepError> {
+    let data = phase_one(mlp, plan, mode, x, objective, target.params(), workspace, true);
+    let loss = StepLoss::new(data, mlp.penalty_of(target.params()))?;
     phase_two(mlp, plan, mode, x, target, workspace);
     Ok(loss)
 }
 
-/// The loss alone, of a pass that trains nothing.
+/// The loss of the data alone, of a pass that trains nothing.
 pub(super) fn loss(
     mlp: &Mlp<'_>,
     plan: Plan,
@@ -307,7 +309,7 @@ pub(super) fn loss(
     phase_one(mlp, plan, Mode::Inference, x, objective, params, workspace, false)
 }
 
-/// Forward and loss, and the deltas of all layers if they are wanted.
+/// Forward and loss of the data, and the deltas of all layers if they are wanted.
 #[expect(clippy::too_many_arguments, reason = "a network, how it runs, what it is given, what is wanted")]
 fn phase_one(
     mlp: &Mlp<'_>,
@@ -354,9 +356,10 @@ fn phase_two(mlp: &Mlp<'_>, plan: Plan, mode: Mode, x: &[f32], target: Update<'_
             context.update_all(&operands, rule, ParamSlice { offset: 0, params, state }, plan.pieces, scratch);
             context.update_statistics(running);
         }
-        Update::Store { gradient, .. } => {
-            let slice = ParamSlice { offset: 0, params: gradient, state: [&mut [], &mut []] };
+        Update::Store { params, gradient } => {
+            let slice = ParamSlice { offset: 0, params: &mut *gradient, state: [&mut [], &mut []] };
             context.update_all(&operands, &Rule::Gradient, slice, plan.pieces, scratch);
+            mlp.penalize(params, gradient);
         }
     }
 }

@@ -117,7 +117,7 @@ pub(super) fn outputs<'w>(mlp: &Mlp<'_>, workspace: &'w [f32]) -> &'w [f32] {
     &workspace[mlp.layout.lean_offset(mlp.layout.layers().len() - 1)..][..mlp.layout.outputs()]
 }
 
-/// Runs one sample forward, and leaves the delta of the last layer in the workspace; returns the loss.
+/// Runs one sample forward, and leaves the delta of the last layer in the workspace; returns the loss of the data.
 ///
 /// Inlined, so that the loss of a `static` trainer is a constant here, and the kernels of the others stay out
 /// of the binary: 35 KB of x86-64 code.
@@ -174,7 +174,7 @@ pub(super) fn backward(
         let place = layout.place(l);
         end -= block_len(&place);
         let simple = layout.is_plain(&place) && (l == 0 || layout.is_plain(&layout.place(l - 1)));
-        if !simple || layout.has_residual() {
+        if !simple || layout.has_residual() || layout.penalty(&place).is_some() {
             any_backward(mlp, mode, &place, x, &mut target, workspace, end, &mut input_delta);
             continue;
         }
@@ -188,6 +188,9 @@ pub(super) fn backward(
             }
         };
         kernels::lean_layer(mlp.engine.isa, &delta[..place.outputs], neurons, target.of_layer(&place));
+    }
+    if let Update::Store { params, gradient } = target {
+        mlp.penalize(params, gradient);
     }
 }
 
@@ -231,12 +234,12 @@ fn any_backward(
     }
     let moments = || [above[kept_end(place)], above[kept_end(place) + 1]];
     let kind = match place.layer.kind {
-        Kind::Dense { .. } => LeanKind::Dense,
+        Kind::Dense { .. } => LeanKind::Dense(layout.penalty(place)),
         Kind::Activation => LeanKind::Activation,
         Kind::LayerNorm { .. } => LeanKind::SampleNorm(moments(), true),
         Kind::RmsNorm { .. } => LeanKind::SampleNorm(moments(), false),
         Kind::Embedding { column, categories, dimensions } => {
-            LeanKind::Embedding(Embedded { column, categories, dimensions })
+            LeanKind::Embedding(Embedded { column, categories, dimensions }, layout.penalty(place))
         }
         Kind::BatchNorm { .. } | Kind::Normalization => {
             unreachable!("check_step has refused batch norm in the lean schedule, and the other has returned")

@@ -3,7 +3,7 @@
 use super::batch;
 use super::lean;
 use super::plan::Plan;
-use super::{Mlp, Mode, Update, finite};
+use super::{Mlp, Mode, StepLoss, Update};
 use crate::error::{Buffer, LayoutError, StepError, TrainerError};
 use crate::kernels;
 use crate::layout::Schedule;
@@ -128,7 +128,8 @@ impl<'a> Trainer<'a> {
         &self.optimizer
     }
 
-    /// Takes one training step, and returns the loss that the batch had before it.
+    /// Takes one training step, and returns the loss that the batch had before it,
+    /// with the [penalties](Self::penalty) on the weights as they were.
     ///
     /// `step` counts the steps from 0 (Adam's t is step + 1); `x: [batch × inputs]`,
     /// one sample in the lean schedule; `params`: [`Layout::params_len`](crate::Layout::params_len); `state`:
@@ -148,6 +149,19 @@ impl<'a> Trainer<'a> {
         state: &mut [f32],
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
+        Ok(self.train_step_in_parts(step, x, targets, params, state, workspace)?.total())
+    }
+
+    /// A training step, its loss in parts.
+    pub(crate) fn train_step_in_parts(
+        &self,
+        step: u64,
+        x: &[f32],
+        targets: Targets<'_>,
+        params: &mut [f32],
+        state: &mut [f32],
+        workspace: &mut [f32],
+    ) -> Result<StepLoss, StepError> {
         let layout = &self.mlp.layout;
         let plan = self.check(params, x, targets, workspace.len())?;
         StepError::check(Buffer::OptimizerState, layout.optimizer_len(&self.optimizer), state.len())?;
@@ -162,7 +176,7 @@ impl<'a> Trainer<'a> {
         )
     }
 
-    /// Writes the gradient of the loss, [`Layout::trainable_len`](crate::Layout::trainable_len) floats in the order
+    /// Writes the gradient of the loss, penalties included, [`Layout::trainable_len`](crate::Layout::trainable_len) floats in the order
     /// of the parameters, and returns the loss. Arguments as in [`train_step`](Self::train_step); `step`
     /// decides what dropout drops, and nothing else.
     ///
@@ -179,11 +193,12 @@ impl<'a> Trainer<'a> {
     ) -> Result<f32, StepError> {
         let plan = self.check(params, x, targets, workspace.len())?;
         StepError::check(Buffer::Gradient, self.mlp.layout.trainable_len(), gradient.len())?;
-        self.run(step, plan, x, targets, Update::Store { params, gradient }, workspace)
+        Ok(self.run(step, plan, x, targets, Update::Store { params, gradient }, workspace)?.total())
     }
 
     /// Updates the parameters with a gradient: after [`gradient`](Self::gradient),
-    /// the same bits as [`train_step`](Self::train_step) in the batch schedule.
+    /// the same bits as [`train_step`](Self::train_step) in the batch schedule. The gradient
+    /// is taken as it is: no penalty is added.
     ///
     /// # Errors
     /// [`StepError::Length`]; parameters and state are then as they were. The gradient's
@@ -199,7 +214,16 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Returns the loss over `x`, which trains nothing. Arguments as in [`train_step`](Self::train_step).
+    /// The penalties on the weights, added up: see [`Mlp::penalty`]. What [`train_step`](Self::train_step),
+    /// [`gradient`](Self::gradient) and [`loss`](Self::loss) return is the loss of the data plus this.
+    ///
+    /// # Errors
+    /// [`StepError::Length`].
+    pub fn penalty(&self, params: &[f32]) -> Result<f32, StepError> {
+        self.mlp.penalty(params)
+    }
+
+    /// Returns the loss over `x`, penalties included, and trains nothing. Arguments as in [`train_step`](Self::train_step).
     ///
     /// # Errors
     /// [`StepError`], as in `train_step`.
@@ -210,13 +234,26 @@ impl<'a> Trainer<'a> {
         params: &[f32],
         workspace: &mut [f32],
     ) -> Result<f32, StepError> {
+        StepError::check(Buffer::Parameters, self.mlp.layout.params_len(), params.len())?;
+        Ok(self.loss_beside(self.mlp.penalty_of(params), x, targets, params, workspace)?.total())
+    }
+
+    /// The loss over `x` where the penalty is known.
+    pub(crate) fn loss_beside(
+        &self,
+        penalty: Option<f32>,
+        x: &[f32],
+        targets: Targets<'_>,
+        params: &[f32],
+        workspace: &mut [f32],
+    ) -> Result<StepLoss, StepError> {
         let plan = self.check(params, x, targets, workspace.len())?;
         let objective = self.objective(targets);
-        let loss = match plan {
+        let data = match plan {
             Some(plan) => batch::loss(&self.mlp, plan, x, objective, params, workspace),
             None => lean::loss(&self.mlp, Mode::Inference, objective, x, params, workspace),
         };
-        finite(loss)
+        StepLoss::new(data, penalty)
     }
 
     /// How many outputs or samples the mask of `targets` leaves, if there is one.
@@ -261,7 +298,7 @@ impl<'a> Trainer<'a> {
         targets: Targets<'_>,
         target: Update<'_>,
         workspace: &mut [f32],
-    ) -> Result<f32, StepError> {
+    ) -> Result<StepLoss, StepError> {
         let mode = self.mlp.training(step);
         let objective = self.objective(targets);
         // With the schedule asked too, a `static` lean trainer leaves the batch schedule out of the
@@ -269,7 +306,8 @@ impl<'a> Trainer<'a> {
         match plan.filter(|_| self.mlp.schedule == Schedule::Batch) {
             Some(plan) => batch::run(&self.mlp, plan, mode, x, objective, target, workspace),
             None => {
-                let loss = finite(lean::loss(&self.mlp, mode, objective, x, target.params(), workspace))?;
+                let data = lean::loss(&self.mlp, mode, objective, x, target.params(), workspace);
+                let loss = StepLoss::new(data, self.mlp.penalty_of(target.params()))?;
                 lean::backward(&self.mlp, mode, x, target, workspace, None);
                 Ok(loss)
             }

@@ -46,6 +46,13 @@ pub enum Init {
 #[derive(Clone, Copy, Debug)]
 pub struct Dense(pub usize, pub Activation, pub Init);
 
+/// Rule 6.5: factors of the absolute values and of half the squares of a layer's weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Penalty {
+    pub l1: f32,
+    pub l2: f32,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
     HalfMeanSquaredError,
@@ -102,6 +109,8 @@ pub struct Network<'a> {
     pub lean: bool,
     pub inputs: usize,
     pub layers: &'a [Dense],
+    /// One for each layer, or none at all.
+    pub penalties: &'a [Penalty],
     pub loss: Loss,
     pub optimizer: Optimizer,
 }
@@ -305,10 +314,33 @@ impl Network<'_> {
         Sample { values, deltas, terms }
     }
 
-    /// Rule 5.2: parameter (i, j) of layer l; the bias is a row whose input is 1.
-    pub fn gradient(&self, samples: &[Sample], l: usize, i: usize, j: usize) -> f32 {
+    /// The penalty of layer l, unless it has none.
+    fn penalty(&self, l: usize) -> Option<Penalty> {
+        self.penalties.get(l).copied().filter(|p| p.l1 > 0.0 || p.l2 > 0.0)
+    }
+
+    /// Rule 6.5: the penalties of all layers, added in order.
+    fn penalties(&self, params: &[f32]) -> Option<f32> {
+        let places = self.places().into_iter().enumerate();
+        let penalties = places.filter_map(|(l, (offset, inputs, Dense(outputs, ..)))| {
+            let (Penalty { l1, l2 }, w) = (self.penalty(l)?, &params[offset..][..inputs * outputs]);
+            let absolute = sixteen(w.len(), |p, k| p + at(w, k).abs());
+            let square = self.dot(w, w);
+            Some(select(l1 > 0.0, l1 * absolute, 0.0) + select(l2 > 0.0, 0.5 * l2 * square, 0.0))
+        });
+        penalties.reduce(|total, penalty| total + penalty)
+    }
+
+    /// Rules 5.2 and 6.5: parameter (i, j) of layer l, which is w; the bias is a row whose input is 1.
+    pub fn gradient(&self, samples: &[Sample], l: usize, i: usize, j: usize, w: f32) -> f32 {
         let x = |s: usize| samples[s].values[l].get(i).copied().unwrap_or(1.0);
-        self.product::<1>(samples.len(), |s| (x(s), samples[s].deltas[l + 1][j]))
+        let g = self.product::<1>(samples.len(), |s| (x(s), samples[s].deltas[l + 1][j]));
+        match self.penalty(l) {
+            Some(Penalty { l1, l2 }) if i < samples[0].values[l].len() => {
+                self.mul_add(l2, w, g) + select(w > 0.0, l1, select(w < 0.0, -l1, 0.0))
+            }
+            _ => g,
+        }
     }
 
     /// One step on the samples in `x`; returns the loss before it. `state`: all first floats, then all second.
@@ -316,12 +348,15 @@ impl Network<'_> {
         let over = self.count(goals);
         let samples = x.chunks(self.inputs).zip(goals).map(|(x, &goal)| self.sample(params, x, goal, over));
         let samples: Vec<Sample> = samples.collect();
+        let loss = self.loss(&samples, over);
+        let loss = self.penalties(params).map_or(loss, |penalty| loss + penalty);
         let count = params.len();
         for (l, (offset, inputs, Dense(outputs, ..))) in self.places().into_iter().enumerate() {
             for (i, j) in (0..=inputs).flat_map(|i| (0..outputs).map(move |j| (i, j))) {
                 let p = offset + i * outputs + j;
                 let w = &mut params[p];
-                if let (true, Optimizer::Sgd { rate }) = (self.lean, self.optimizer) {
+                let penalized = i < inputs && self.penalty(l).is_some();
+                if let (true, false, Optimizer::Sgd { rate }) = (self.lean, penalized, self.optimizer) {
                     // Rule 6.4.
                     let x = samples[0].values[l].get(i).copied().unwrap_or(1.0);
                     if x != 0.0 {
@@ -329,7 +364,7 @@ impl Network<'_> {
                     }
                     continue;
                 }
-                let g = self.gradient(&samples, l, i, j);
+                let g = self.gradient(&samples, l, i, j, *w);
                 match self.optimizer {
                     Optimizer::Sgd { rate } => *w = self.mul_add(g, -rate, *w),
                     Optimizer::Momentum { rate, decay, nesterov } => {
@@ -350,7 +385,7 @@ impl Network<'_> {
                 }
             }
         }
-        self.loss(&samples, over)
+        loss
     }
 }
 

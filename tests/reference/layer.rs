@@ -1,7 +1,7 @@
 //! Layers of each kind, forward and back.
 
 use super::{Fault, Matrix, Number, sum};
-use microprop::Activation;
+use microprop::{Activation, Penalty};
 
 /// A layer without its numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,6 +11,7 @@ pub(crate) struct Spec {
     /// Layers that a residual connection spans, or 0.
     pub(crate) residual: usize,
     pub(crate) dropout: f32,
+    pub(crate) penalty: Penalty,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,12 +31,13 @@ const MOMENTUM: f64 = 0.1_f32 as f64;
 
 impl Spec {
     pub(crate) fn new(kind: Kind, activation: Activation) -> Self {
-        Self { kind, activation, residual: 0, dropout: 0.0 }
+        Self { kind, activation, residual: 0, dropout: 0.0, penalty: Penalty::NONE }
     }
 
     /// That of one of the crate's dense layers.
     pub(crate) fn of_dense(layer: &microprop::Layer) -> Self {
-        Self::new(Kind::Dense { units: layer.units().unwrap(), bias: true }, layer.activation())
+        let kind = Kind::Dense { units: layer.units().unwrap(), bias: true };
+        Self { penalty: layer.penalty(), ..Self::new(kind, layer.activation()) }
     }
 
     /// The crate's layer.
@@ -51,7 +53,7 @@ impl Spec {
             Kind::Normalization => Layer::normalization(),
             Kind::Embedding { column, categories, dimensions } => Layer::embedding(column, categories, dimensions),
         };
-        layer.with_residual(self.residual).with_dropout(self.dropout)
+        layer.with_residual(self.residual).with_dropout(self.dropout).with_penalty(self.penalty)
     }
 
     /// Its outputs, given its inputs.
@@ -107,6 +109,44 @@ impl Layer {
 
     pub(super) fn outputs(&self) -> usize {
         self.spec.outputs(self.inputs)
+    }
+
+    /// The rows of its parameters that are weights.
+    pub(super) fn weights(&self) -> &[Vec<Number>] {
+        match self.spec.kind {
+            Kind::Dense { .. } => &self.rows[..self.inputs],
+            Kind::Embedding { .. } => &self.rows,
+            _ => &[],
+        }
+    }
+
+    /// l1·Σ|w| + ½·l2·Σw².
+    pub(super) fn penalty(&self) -> Number {
+        let (Penalty { l1, l2, .. }, weights) = (self.spec.penalty, self.weights().concat());
+        let mut total = Number::from(0.0);
+        if l1 > 0.0 {
+            total += Number::from(l1) * sum(&weights.iter().map(|w| w.abs()).collect::<Vec<_>>());
+        }
+        if l2 > 0.0 {
+            total += Number::from(0.5 * l2) * sum(&weights.iter().map(|w| w.square()).collect::<Vec<_>>());
+        }
+        total
+    }
+
+    /// ∂/∂w of the penalty is l1·sign(w) + l2·w.
+    fn penalize(&self, gradient: &mut Matrix, fault: Option<Fault>) {
+        let Penalty { l1, l2, .. } = self.spec.penalty;
+        let l2 = if fault == Some(Fault::DoubleL2) { 2.0 * l2 } else { l2 };
+        let rows = if fault == Some(Fault::PenalizedBias) { self.rows.len() } else { self.weights().len() };
+        for (g, &w) in gradient.iter_mut().zip(&self.rows[..rows]).flat_map(|(g, w)| g.iter_mut().zip(w)) {
+            let sign = if w.value < 0.0 && fault != Some(Fault::UnsignedL1) { -1.0 } else { 1.0 };
+            if l2 > 0.0 {
+                *g += Number::from(l2) * w;
+            }
+            if l1 > 0.0 && w.value != 0.0 {
+                *g += Number::from(l1) * Number::from(sign);
+            }
+        }
     }
 
     fn category(&self, column: usize, x: &[Number]) -> usize {
@@ -224,6 +264,7 @@ impl Layer {
                 Kind::Elementwise | Kind::Normalization => {}
             }
         }
+        self.penalize(&mut gradient, fault);
         gradient
     }
 

@@ -60,6 +60,11 @@ fn limited(y: Number, highest: Number) -> Number {
 impl Network {
     /// The loss of a forward pass, and its derivative ∂loss/∂z of the last layer.
     pub(crate) fn loss(&self, pass: &Forward, loss: Loss<'_>, goal: &Goal) -> (Number, Matrix) {
+        let (data, delta) = self.data_loss(pass, loss, goal);
+        (if self.has(Fault::NoPenaltyInLoss) { data } else { data + self.penalty() }, delta)
+    }
+
+    fn data_loss(&self, pass: &Forward, loss: Loss<'_>, goal: &Goal) -> (Number, Matrix) {
         let (n, outputs) = (goal.targets.len(), goal.targets[0].len());
         let (elements, samples) = goal.left();
         let count = Number::from((if is_over_samples(loss) { samples } else { elements }) as f64);

@@ -106,6 +106,14 @@ pub(crate) enum Fault {
     LastCategory,
     /// The delta at the inputs leaves out the scale of their normalisation.
     Standardized,
+    /// The gradient of |w| is 1.
+    UnsignedL1,
+    /// The gradient of ½·w² is 2·w.
+    DoubleL2,
+    /// The bias has the penalty of the weights.
+    PenalizedBias,
+    /// The penalty is no part of the loss.
+    NoPenaltyInLoss,
 }
 
 /// A network.
@@ -218,6 +226,11 @@ impl Network {
     pub(crate) fn slopes(&self, l: usize, pass: &Forward, delta: Matrix) -> Matrix {
         let rows = delta.iter().zip(&pass.z[l]).zip(&pass.a[l]);
         rows.map(|((d, z), y)| self.slope(self.layers[l].spec.activation, d, z, y)).collect()
+    }
+
+    /// The sum over the layers of l1·Σ|w| + ½·l2·Σw².
+    pub(crate) fn penalty(&self) -> Number {
+        self.layers.iter().map(Layer::penalty).fold(Number::from(0.0), |total, penalty| total + penalty)
     }
 
     /// The running statistics after a step in training with this pass.
@@ -359,6 +372,11 @@ impl Forward {
     pub(crate) fn nearest_kink(&self, network: &Network) -> f64 {
         let mut nearest = f64::INFINITY;
         for (layer, z) in network.layers.iter().zip(&self.z) {
+            if layer.spec.penalty.l1 > 0.0 {
+                for w in layer.weights().concat() {
+                    nearest = nearest.min(w.value.abs() / w.deviation());
+                }
+            }
             let kinks: &[f64] = match layer.spec.activation {
                 Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } | Activation::Selu => &[0.0],
                 Activation::HardSigmoid | Activation::HardSwish => &[-3.0, 3.0],
