@@ -1,7 +1,9 @@
 //! Golden training runs of every kind of layer, activation and loss: 30 steps as PyTorch and Keras take them.
 //! `golden/make_layers.py` has made the files, says what is in them and how to make them again.
 //!
-//! The bar is that of `golden.rs`. Running statistics have one of their own, worked out the same way.
+//! The bar is that of `golden.rs`. Running statistics have one of their own, worked out the same way. One thing is added: the
+//! losses may always be off by [`LOSS_UNITS`] units in the last place of the largest, whatever the framework's
+//! float32 was lucky enough to hit. (Only `layer_norm_adam` needs it, whose loss of 5.4 is a few units wide there.)
 
 #[path = "golden/file.rs"]
 mod file;
@@ -11,6 +13,9 @@ use microprop::{Activation, Isa, Layer, Layout, Loss, Mlp, Penalty, Targets, Tra
 use std::collections::BTreeSet;
 
 const DIRECTORY: &str = "golden/layers";
+
+/// Units in the last place of the largest loss.
+const LOSS_UNITS: f64 = 3.0;
 
 /// The case, its optimizer, and whether Keras has it too.
 const CASES: [(&str, bool); 17] = [
@@ -225,7 +230,10 @@ fn our_runs_are_as_close_as_the_frameworks() {
     let mut failures = Vec::new();
     let mut worst = 0.0_f64;
     for golden in &all {
-        let (bar, statistics_bar) = (golden.bar(&all), golden.statistics_bar(&all));
+        let ([loss_bar, final_bar], statistics_bar) = (golden.bar(&all), golden.statistics_bar(&all));
+        let largest = golden.numbers("losses", 0).into_iter().fold(0.0, f64::max);
+        let unit = 2_f64.powi(largest.log2().floor() as i32 - 23);
+        let bar = [loss_bar.max(LOSS_UNITS * unit), final_bar];
         for isa in Isa::available() {
             let (ours, statistics) = golden.distances(golden.seed(), isa);
             let mut row = format!("{:36} {:16}", golden.name, isa.name());
