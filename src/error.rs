@@ -195,6 +195,10 @@ pub enum Buffer {
     InputDelta,
     /// A layer's weights, `[in × out]`.
     Weights,
+    /// The layers that are left when others are folded away (at least this many).
+    Layers,
+    /// Their parameters (at least this long).
+    FoldedParameters,
 }
 
 /// Why a pass over the network cannot run, or a step cannot be taken.
@@ -229,6 +233,17 @@ pub enum StepError {
         found: f32,
         /// Number of categories.
         categories: usize,
+    },
+    /// There is no normalisation of inputs to adapt.
+    NoNormalization,
+    /// An input that a normalisation is to be adapted to is NaN or infinite.
+    NonFiniteInput {
+        /// Which sample.
+        sample: usize,
+        /// Which of its inputs.
+        input: usize,
+        /// The value found.
+        found: f32,
     },
     /// Batch normalisation needs a batch, so it can't be trained in the lean schedule.
     LeanBatchNorm,
@@ -462,6 +477,8 @@ impl fmt::Display for Buffer {
             Self::OutputDelta => "output delta",
             Self::InputDelta => "input delta",
             Self::Weights => "weights",
+            Self::Layers => "layers",
+            Self::FoldedParameters => "folded parameters",
         })
     }
 }
@@ -469,9 +486,11 @@ impl fmt::Display for Buffer {
 impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length { buffer: Buffer::Workspace, expected, found } => {
-                write!(f, "workspace: expected a length of at least {expected}, found {found}")
-            }
+            Self::Length {
+                buffer: buffer @ (Buffer::Workspace | Buffer::Layers | Buffer::FoldedParameters),
+                expected,
+                found,
+            } => write!(f, "{buffer}: expected a length of at least {expected}, found {found}"),
             Self::Length { buffer, expected, found } => {
                 write!(f, "{buffer}: expected a length of {expected}, found {found}")
             }
@@ -486,6 +505,10 @@ impl fmt::Display for StepError {
                 f,
                 "sample {sample}, input {input}: expected a category, a whole number below {categories}, found {found}"
             ),
+            Self::NoNormalization => f.write_str("the network does not begin with a normalization of its inputs"),
+            Self::NonFiniteInput { sample, input, found } => {
+                write!(f, "sample {sample}, input {input}: expected a finite number, found {found}")
+            }
             Self::LeanBatchNorm => f.write_str(
                 "batch normalization needs a batch, the lean schedule has one sample: \
                  use layer or RMS normalization, or the batch schedule",

@@ -30,7 +30,7 @@ pub struct Layer {
     /// The share of elements that training drops.
     pub(crate) dropout: f32,
     /// That of its weights; `None`: not said, so a builder may.
-    penalty: Option<Penalty>,
+    pub(crate) penalty: Option<Penalty>,
 }
 
 /// What a layer's pre-activation is.

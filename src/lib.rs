@@ -72,6 +72,7 @@
 extern crate alloc;
 
 mod activation;
+mod adapt;
 #[cfg(feature = "alloc")]
 mod aligned;
 mod backend;
@@ -80,6 +81,7 @@ mod data;
 mod error;
 #[cfg(feature = "alloc")]
 mod fit;
+mod fold;
 mod hash;
 #[cfg(feature = "alloc")]
 mod history;
@@ -100,12 +102,14 @@ mod simd;
 mod step;
 
 pub use activation::Activation;
+pub use adapt::adapt;
 pub use backend::Backend;
 #[cfg(feature = "alloc")]
 pub use error::FitError;
 pub use error::{Buffer, IsaError, LayoutError, StepError, TrainerError};
 #[cfg(feature = "alloc")]
 pub use fit::Fit;
+pub use fold::fold_batch_norm;
 pub use hash::hash;
 #[cfg(feature = "alloc")]
 pub use history::{Epoch, History, Score};

@@ -82,8 +82,8 @@ impl Metric {
                         _ => (0..width)
                             .filter(left)
                             .fold(None, |best: Option<usize>, index| match best {
-                                Some(best) if !(value(index) > value(best)) => Some(best),
-                                _ => Some(index),
+                                Some(best) if value(index) > value(best) => Some(index),
+                                best => best.or(Some(index)),
                             })
                             .unwrap_or(0),
                     };

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 use crate::activation::Activation;
+use crate::adapt::adapt;
 use crate::aligned::AlignedVec;
 use crate::backend::Backend;
 use crate::error::{LayoutError, StepError};
+use crate::fold::fold_batch_norm;
 use crate::init::init;
 use crate::kernels;
 use crate::layer::Layer;
@@ -221,6 +223,38 @@ impl Network {
     /// to predict without allocating, from as many threads as you like.
     pub fn mlp(&self) -> Mlp<'_> {
         self.mlp_on(self.threads.unwrap_or(1))
+    }
+
+    /// Adapts the normalisation of its inputs to the samples `x: [samples × inputs]`: see [`adapt`](crate::adapt).
+    ///
+    /// ```
+    /// use microprop::{Activation::*, Network};
+    ///
+    /// let mut net = Network::new(2).normalization().dense(8, Relu).dense(1, Linear).build()?;
+    /// net.adapt(&[18.0, 101_300.0, 22.0, 99_800.0])?; // before it is trained
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`adapt`](crate::adapt).
+    pub fn adapt(&mut self, x: &[f32]) -> Result<(), StepError> {
+        let (mlp, params) = self.parts_mut();
+        adapt(mlp.layout(), x, params)
+    }
+
+    /// The same network for predictions, its batch normalisations folded into the dense layers below them: see
+    /// [`fold_batch_norm`].
+    ///
+    /// # Errors
+    /// [`StepError::TooLarge`] if there is not enough memory.
+    pub fn folded(&self) -> Result<Self, StepError> {
+        let mut layers = self.layers.clone();
+        let mut params = AlignedVec::zeros(self.params.len()).ok_or(StepError::TooLarge)?;
+        let (count, len) = fold_batch_norm(&self.layout(), &self.params, &mut layers, &mut params)?;
+        layers.truncate(count);
+        let mut folded = AlignedVec::zeros(len).ok_or(StepError::TooLarge)?;
+        folded.copy_from_slice(&params[..len]);
+        Ok(Self { layers, params: folded, ..self.clone() })
     }
 
     /// What computes it, and its parameters, to be changed: for steps of your own.

@@ -711,8 +711,9 @@ fn weights_and_masks_are_checked() {
 #[test]
 fn settings_of_losses_are_checked() {
     let mlp = mlps()[0].0;
+    type Make = fn(f32) -> Loss<'static>;
     type Error = fn(f32) -> TrainerError;
-    let cases: [(fn(f32) -> Loss<'static>, Error, &[f32], &[f32]); 4] = [
+    let cases: [(Make, Error, &[f32], &[f32]); 4] = [
         (
             |delta| Loss::Huber { delta },
             |found| TrainerError::HuberDelta { found },

@@ -123,8 +123,8 @@ fn any_layer_in<S: Simd>(s: S, kind: LeanKind<'_>, delta: &[f32], mut below: Bel
             let width = delta.len();
             let gamma_only = Affine { gamma: &gradient.params()[..width], beta: shift.then_some(&[]) };
             let means = means_of(s, delta, below.all_x(), gamma_only, moments);
-            for i in 0..width {
-                let (x, d, gamma) = (s.splat(below.all_x()[i]), s.splat(delta[i]), s.splat(gradient.params()[i]));
+            for (i, &d) in delta.iter().enumerate() {
+                let (x, d, gamma) = (s.splat(below.all_x()[i]), s.splat(d), s.splat(gradient.params()[i]));
                 if below.is_wanted() {
                     below.set(s, i, lane(s, delta_below(s, d, x, gamma, moments, means)));
                 }

@@ -303,6 +303,7 @@ pub(crate) fn feature_norm_delta(
     dispatch!(isa, s => feature_norm_delta_in(s, delta, x, features, gamma, sums, count, below));
 }
 
+#[expect(clippy::too_many_arguments, reason = "three matrices and what is known of their columns")]
 #[inline(always)]
 fn feature_norm_delta_in<S: Simd>(
     s: S,

@@ -122,6 +122,7 @@ pub(crate) fn partials_of<S: Simd, const N: usize>(
     s.fold(sums)
 }
 
+#[expect(clippy::needless_range_loop, reason = "v indexes registers")]
 #[inline(always)]
 fn add_group<S: Simd, const N: usize>(
     s: S,

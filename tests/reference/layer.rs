@@ -275,8 +275,8 @@ impl Layer {
                 let transposed = fault == Some(Fault::TransposedWeights) && self.inputs == delta[0].len();
                 let of = |delta: &Vec<Number>, i: usize| {
                     let mut d = Number::from(0.0);
-                    for j in 0..delta.len() {
-                        d += delta[j] * if transposed { self.rows[j][i] } else { self.rows[i][j] };
+                    for (j, &delta) in delta.iter().enumerate() {
+                        d += delta * if transposed { self.rows[j][i] } else { self.rows[i][j] };
                     }
                     d
                 };
