@@ -75,16 +75,16 @@ impl Context<'_> {
     fn phase_one(
         &self,
         params: &[f32],
-        share: Share<'_>,
+        mut share: Share<'_>,
         pieces: usize,
-        work: &(impl Fn(&Self, &[f32], Share<'_>) + Sync),
+        work: &(impl Fn(&Self, &[f32], &mut Share<'_>) + Sync),
     ) {
         if pieces <= 1 {
-            return work(self, params, share);
+            return work(self, params, &mut share);
         }
         let rows = share.inputs.x.len() / self.mlp.layout.inputs();
         if rows < 2 {
-            return work(self, params, share);
+            return work(self, params, &mut share);
         }
         let first = pieces / 2;
         let (left, right) = share.split_at(part(rows, first, pieces), self, first);
@@ -204,7 +204,7 @@ impl Step<'_> {
         objective: Option<(Objective<'_>, f32)>,
         input_delta: Option<&mut [f32]>,
         workspace: &mut [f32],
-        work: &(impl Fn(&Context<'_>, &[f32], Share<'_>) + Sync),
+        work: &(impl Fn(&Context<'_>, &[f32], &mut Share<'_>) + Sync),
     ) {
         let Parts { banks, statistics, scratch } = self.plan.split(workspace);
         let inputs = Inputs { x: self.x, first_row: 0 };
@@ -245,7 +245,7 @@ impl Step<'_> {
         let mut start = 0;
         if self.mode != Mode::Inference {
             for l in self.batch_norms() {
-                self.on_samples(None, None, workspace, &|context: &Context<'_>, params, mut share| {
+                self.on_samples(None, None, workspace, &|context: &Context<'_>, params, share| {
                     context.forward(start..l, params, share.inputs, &mut share.banks, share.scratch);
                 });
                 self.meet(l, false, workspace);
@@ -259,7 +259,7 @@ impl Step<'_> {
     fn backward(&self, mut input_delta: Option<&mut [f32]>, workspace: &mut [f32]) {
         let mut end = self.mlp.layout.layers().len();
         for l in self.batch_norms().rev() {
-            self.on_samples(None, None, workspace, &|context: &Context<'_>, params, mut share| {
+            self.on_samples(None, None, workspace, &|context: &Context<'_>, params, share| {
                 let first_row = share.inputs.first_row;
                 context.deltas(l + 1..end, params, first_row, &mut share.banks, share.scratch);
             });
@@ -273,10 +273,11 @@ impl Step<'_> {
 }
 
 /// The deltas of a share through layers 1 to `end`, and that of its inputs if it is wanted.
-fn back_to_inputs(context: &Context<'_>, params: &[f32], mut share: Share<'_>, end: usize) {
+#[inline]
+fn back_to_inputs(context: &Context<'_>, params: &[f32], share: &mut Share<'_>, end: usize) {
     let Inputs { x, first_row } = share.inputs;
     context.deltas(1..end, params, first_row, &mut share.banks, share.scratch);
-    if let Some(to) = share.input_delta {
+    if let Some(to) = share.input_delta.as_deref_mut() {
         context.input_delta(params, x, &share.banks, to, share.scratch);
     }
 }
@@ -328,9 +329,9 @@ fn phase_one(
     let layers = mlp.layout.layers().len();
     let batch_norm = mlp.layout.has_batch_norm();
     let start = if batch_norm { step.forward_to_last_meeting(workspace) } else { 0 };
-    step.on_samples(objective, None, workspace, &|context: &Context<'_>, params, mut share| {
+    step.on_samples(objective, None, workspace, &|context: &Context<'_>, params, share| {
         context.forward(start..layers, params, share.inputs, &mut share.banks, share.scratch);
-        loss_of(context, &mut share);
+        loss_of(context, share);
         if deltas && !batch_norm {
             back_to_inputs(context, params, share, layers);
         }
@@ -370,7 +371,7 @@ pub(super) fn forward(mlp: &Mlp<'_>, plan: Plan, mode: Mode, params: &[f32], x: 
     let step = Step { mlp, plan, mode, top: above(activation), x, params };
     let start = step.forward_to_last_meeting(workspace);
     let layers = mlp.layout.layers().len();
-    step.on_samples(None, None, workspace, &|context: &Context<'_>, params, mut share| {
+    step.on_samples(None, None, workspace, &|context: &Context<'_>, params, share| {
         context.forward(start..layers, params, share.inputs, &mut share.banks, share.scratch);
         let Banks { outputs, terms, .. } = &mut share.banks;
         if activation == Activation::Softmax {

@@ -35,11 +35,13 @@ impl Context<'_> {
     }
 
     /// The section of hidden layer `l`, of `width` units, in its bank.
+    #[inline]
     fn section(&self, l: usize, width: usize) -> Section {
         self.plan.section(&self.mlp.layout, l, width)
     }
 
     /// The outputs' own bank.
+    #[inline]
     fn outputs(&self) -> Section {
         Section { stride: self.plan.outputs, offset: 0, width: self.plan.outputs }
     }
@@ -68,6 +70,7 @@ impl Context<'_> {
     }
 
     /// What feeds a layer.
+    #[inline]
     pub(super) fn inputs_of<'r>(&self, place: &Place<'_>, x: &'r [f32], values: [&'r [f32]; 2]) -> Rows<'r> {
         match place.index {
             0 => Rows::dense(x, place.inputs),
@@ -76,6 +79,7 @@ impl Context<'_> {
     }
 
     /// ∂loss/∂pre-activations of layer `l`, which has `width` units.
+    #[inline]
     pub(super) fn delta_of<'r>(
         &self,
         l: usize,
@@ -319,6 +323,7 @@ impl Context<'_> {
     }
 
     /// Updates some rows of a layer's parameters.
+    #[inline]
     pub(super) fn update(
         &self,
         place: &Place<'_>,

@@ -169,20 +169,25 @@ impl Section {
 
 impl Plan {
     /// The section of hidden layer `l`, of `width` units, in its bank.
+    #[inline]
     pub(super) fn section(&self, layout: &Layout<'_>, l: usize, width: usize) -> Section {
-        let mut offset = 0;
         // The first of each bank begins with it.
-        if l > 1 {
-            let mut place = layout.first();
-            while place.index + 1 < l {
-                if place.index % 2 == l % 2 {
-                    offset += section_len(&place);
-                }
-                place = layout.next(&place);
-            }
-        }
+        let offset = if l > 1 { section_offset(layout, l) } else { 0 };
         Section { stride: self.strides[l % 2], offset, width }
     }
+}
+
+/// Where the section of layer `l` begins.
+#[inline(never)]
+fn section_offset(layout: &Layout<'_>, l: usize) -> usize {
+    let (mut place, mut offset) = (layout.first(), 0);
+    while place.index + 1 < l {
+        if place.index % 2 == l % 2 {
+            offset += section_len(&place);
+        }
+        place = layout.next(&place);
+    }
+    offset
 }
 
 /// Floats of a hidden layer's section: its values, and what its slope is taken at if it isn't these.
