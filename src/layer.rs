@@ -237,9 +237,9 @@ impl Layer {
         matches!(self.activation, Activation::Linear) && self.residual == 0 && self.dropout == 0.0
     }
 
-    /// Whether what follows its pre-activation is more than the epilogue of a product does.
+    /// Whether it is dense with a bias, and what follows is what the epilogue of a product does.
     pub(crate) const fn is_plain(&self) -> bool {
-        matches!(self.kind, Kind::Dense { .. })
+        matches!(self.kind, Kind::Dense { bias: true, .. })
             && self.residual == 0
             && self.dropout == 0.0
             && !self.activation.slopes_at_pre_activation()

@@ -246,7 +246,7 @@ impl<'a> Layout<'a> {
         self.widest_without_bias
     }
 
-    /// Whether a layer is dense and what follows its pre-activations is what the epilogue of a product does.
+    /// Whether a layer is plain: see [`Layer::is_plain`].
     pub(crate) const fn is_plain(&self, place: &Place) -> bool {
         self.plain || place.layer.is_plain()
     }

@@ -64,7 +64,7 @@ pub const fn forward_scratch_len(inputs: usize) -> usize {
     PANEL * if inputs < BLOCK { inputs } else { BLOCK }
 }
 
-/// `y = activation(x·W + b)`, lengths checked by the caller. Softmax is left to the caller.
+/// `y = activation(x·W + b)`, or without b if `bias` is empty, lengths checked by the caller. Softmax is left to the caller.
 pub(crate) fn forward(
     engine: Engine,
     x: Rows<'_>,
@@ -80,7 +80,8 @@ pub(crate) fn forward(
     with_bias(engine, x, weights, bias, activation, y, scratch);
 }
 
-fn with_bias(
+/// The same where there is a bias. (What knows that leaves the other out of the binary.)
+pub(crate) fn with_bias(
     engine: Engine,
     x: Rows<'_>,
     weights: &[f32],

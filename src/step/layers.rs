@@ -118,7 +118,7 @@ impl Context<'_> {
             } else {
                 (self.section(l, place.outputs).rows_mut(to), place.layer.activation)
             };
-            kernels::forward(self.mlp.engine, x, weights, bias, activation, y, scratch);
+            kernels::with_bias(self.mlp.engine, x, weights, bias, activation, y, scratch);
         }
     }
 

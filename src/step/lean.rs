@@ -68,7 +68,7 @@ pub(super) fn forward<'w>(
             let (weights, bias) = place.split(params);
             let y = RowsMut::dense(&mut block[..place.outputs], place.outputs);
             let feed = Rows::dense(feed, place.inputs);
-            kernels::forward(Engine::own(mlp.engine.isa), feed, weights, bias, activation, y, &mut []);
+            kernels::with_bias(Engine::own(mlp.engine.isa), feed, weights, bias, activation, y, &mut []);
         } else {
             let block = &mut block[..block_len(&place)];
             any_forward(mlp, mode, &place, params, x, feed, below, block, activation);

@@ -120,7 +120,7 @@ fn predict_block(mlp: &Mlp<'_>, params: &[f32], x: &[f32], y: &mut [f32], worksp
         } else {
             section(layout, place.index).rows_mut(to)
         };
-        kernels::forward(mlp.engine, x, weights, bias, place.layer.activation, to, scratch);
+        kernels::with_bias(mlp.engine, x, weights, bias, place.layer.activation, to, scratch);
     }
     if layout.output_activation() == Activation::Softmax {
         kernels::softmax(mlp.engine.isa, y, layout.outputs());
