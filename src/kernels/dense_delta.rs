@@ -19,7 +19,8 @@ use core::ops::Range;
 ///
 /// `delta: [batch × outputs]` is ∂loss/∂pre-activation of the layer, `weights: [in × outputs]`
 /// its weights, `y: [batch × in]` its inputs, that is, the values of the layer
-/// below, whose `activation` gives the slope; `delta_below: [batch × in]`. For
+/// below, whose `activation` gives the slope (of GELU, SiLU, mish and hard swish its pre-activations: they take
+/// their slope there); `delta_below: [batch × in]`. For
 /// ∂loss/∂inputs of a network let `activation` be linear: `y` is then not read. (Softmax, which no layer below another has, counts as linear.)
 /// `scratch` needs [`forward_scratch_len`](super::forward_scratch_len)`(outputs)` floats.
 ///
