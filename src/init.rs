@@ -75,7 +75,7 @@ impl Initializer {
 pub fn init(layout: &Layout<'_>, seed: u64, params: &mut [f32]) -> Result<(), StepError> {
     StepError::check(Buffer::Parameters, layout.params_len(), params.len())?;
     for place in layout.places() {
-        let own = &mut params[place.offset..place.offset + place.params()];
+        let own = &mut params[place.offset..place.offset + place.params];
         let mut rng = Rng::with_stream(seed, place.index as u64);
         match place.layer.kind {
             Kind::Dense { init, .. } => {

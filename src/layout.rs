@@ -64,6 +64,8 @@ pub(crate) struct Place<'a> {
     pub(crate) outputs: usize,
     /// Where its parameters begin.
     pub(crate) offset: usize,
+    /// Number of parameters.
+    pub(crate) params: usize,
     /// Where its statistics begin.
     pub(crate) statistics: usize,
 }
@@ -82,16 +84,11 @@ impl Place<'_> {
         }
     }
 
-    /// Number of parameters.
-    pub(crate) const fn params(&self) -> usize {
-        self.rows() * self.row_len()
-    }
-
     /// Where its weights lie: the parameters that are no bias, scale or shift.
     pub(crate) const fn weights(&self) -> Range<usize> {
         let count = match self.layer.kind {
             Kind::Dense { .. } => self.inputs * self.outputs,
-            Kind::Embedding { .. } => self.params(),
+            Kind::Embedding { .. } => self.params,
             _ => 0,
         };
         self.offset..self.offset + count
@@ -99,7 +96,7 @@ impl Place<'_> {
 
     /// Its parameters.
     pub(crate) fn of<'p>(&self, params: &'p [f32]) -> &'p [f32] {
-        &params[self.offset..self.offset + self.params()]
+        &params[self.offset..self.offset + self.params]
     }
 
     /// A dense layer's weights and its bias, empty if it has none.
@@ -110,6 +107,15 @@ impl Place<'_> {
     /// Its statistics: two rows, as wide as its inputs.
     pub(crate) fn statistics<'p>(&self, params: &'p [f32]) -> (&'p [f32], &'p [f32]) {
         params[self.statistics..self.statistics + 2 * self.inputs].split_at(self.inputs)
+    }
+}
+
+/// Outputs and parameters of a layer, the usual kind first.
+#[inline]
+const fn extent(layer: &Layer, inputs: usize) -> (usize, usize) {
+    match layer.kind {
+        Kind::Dense { units, bias, .. } => (units, (inputs + bias as usize) * units),
+        _ => (layer.outputs(inputs), rows(layer, inputs) * row_len(layer, inputs)),
     }
 }
 
@@ -270,7 +276,8 @@ impl<'a> Layout<'a> {
     pub(crate) const fn first(&self) -> Place<'a> {
         let layer = &self.layers[0];
         let (inputs, statistics) = (self.inputs, self.trainable_len);
-        Place { index: 0, layer, inputs, outputs: layer.outputs(inputs), offset: 0, statistics }
+        let (outputs, params) = extent(layer, inputs);
+        Place { index: 0, layer, inputs, outputs, offset: 0, params, statistics }
     }
 
     /// Where the layer above `place` stands.
@@ -280,8 +287,9 @@ impl<'a> Layout<'a> {
             Kind::BatchNorm { .. } | Kind::Normalization => place.statistics + 2 * place.inputs,
             _ => place.statistics,
         };
-        let offset = place.offset + place.params();
-        Place { index, layer, inputs, outputs: layer.outputs(inputs), offset, statistics }
+        let offset = place.offset + place.params;
+        let (outputs, params) = extent(layer, inputs);
+        Place { index, layer, inputs, outputs, offset, params, statistics }
     }
 
     /// Where layer `index` stands.
@@ -518,7 +526,7 @@ mod tests {
         let layout = Layout::new(3, &layers).unwrap();
         let widths: Vec<usize> = layout.places().map(|place| place.outputs).collect();
         assert_eq!(widths, [3, 5, 6, 6, 6, 6, 6, 6, 2]);
-        let params: Vec<usize> = layout.places().map(|place| place.params()).collect();
+        let params: Vec<usize> = layout.places().map(|place| place.params).collect();
         assert_eq!(params, [0, 12, 10, 36, 12, 12, 6, 0, 14]);
         assert_eq!(layout.trainable_len(), 102);
         assert_eq!(layout.params_len(), 102 + 2 * 3 + 2 * 6);

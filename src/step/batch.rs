@@ -44,7 +44,7 @@ impl Context<'_> {
     fn row_boundary(&self, at: usize) -> usize {
         let places = self.mlp.layout.places();
         match places.take_while(|place| place.offset <= at).last() {
-            Some(place) if place.params() == 0 => at,
+            Some(place) if place.params == 0 => at,
             Some(place) => place.offset + (at - place.offset) / place.row_len() * place.row_len(),
             None => at,
         }
@@ -53,15 +53,19 @@ impl Context<'_> {
     /// One piece of phase 2: whole rows of one or more layers.
     fn update_piece(&self, operands: &OperandBanks<'_>, rule: &Rule, mut slice: ParamSlice<'_>, scratch: &mut [f32]) {
         for place in self.mlp.layout.places() {
-            let (start, end) = (place.offset, place.offset + place.params());
+            let (start, end) = (place.offset, place.offset + place.params);
             let slice_end = slice.offset + slice.params.len();
             if end <= slice.offset || slice_end <= start {
                 continue;
             }
             let (own, rest) = slice.split_at(end.min(slice_end));
             slice = rest;
-            let first = (own.offset - start) / place.row_len();
-            let rows = first..first + own.params.len() / place.row_len();
+            let rows = if own.params.len() == place.params {
+                0..place.rows()
+            } else {
+                let first = (own.offset - start) / place.row_len();
+                first..first + own.params.len() / place.row_len()
+            };
             let x = self.inputs_of(&place, operands.x, operands.values);
             let delta = self.delta_of(place.index, place.outputs, operands.output_delta, operands.deltas);
             // A gradient that is only written down is given its penalties afterwards.

@@ -251,7 +251,7 @@ fn any_backward(
 impl Update<'_> {
     /// The part of it that concerns one layer.
     fn of_layer(&mut self, place: &Place<'_>) -> Gradient<'_> {
-        let range = place.offset..place.offset + place.params();
+        let range = place.offset..place.offset + place.params;
         match self {
             Self::Apply { rule, params, state } => {
                 let [first, second] = state;
