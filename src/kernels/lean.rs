@@ -25,7 +25,7 @@ pub(crate) enum Neurons<'a> {
 pub(crate) enum Gradient<'a> {
     /// It updates the parameters, and is stored nowhere.
     Apply(&'a Rule, &'a mut [f32], [&'a mut [f32]; 2]),
-    /// It is added to the second slice; the first is the parameters.
+    /// It is added to the second slice, zeros before; the first is the parameters.
     Add(&'a [f32], &'a mut [f32]),
 }
 
@@ -100,7 +100,8 @@ impl Gradient<'_> {
                 }
                 update_lanes(s, rule, params, state, at, 1, gradient);
             }
-            Self::Add(_, sums) => sums[at] += output::lane(s, gradient),
+            // Not added: the gradient is a whole sum, and one that is −0 would turn into +0.
+            Self::Add(_, sums) => sums[at] = output::lane(s, gradient),
         }
     }
 
