@@ -197,7 +197,8 @@ impl<'a> Trainer<'a> {
     }
 
     /// Updates the parameters with a gradient: after [`gradient`](Self::gradient),
-    /// the same bits as [`train_step`](Self::train_step) in the batch schedule. The gradient
+    /// the same bits as [`train_step`](Self::train_step) in the batch schedule (which also moves the running
+    /// statistics of batch normalisation). The gradient
     /// is taken as it is: no penalty is added.
     ///
     /// # Errors

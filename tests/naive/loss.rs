@@ -24,7 +24,7 @@ impl Loss {
 impl Network<'_> {
     /// Rules 4.1 and 4.10: N.
     pub fn count(&self, goals: &[Goal<'_>]) -> f32 {
-        let (n, outputs) = (goals.len() as f32, self.layers[self.layers.len() - 1].0 as f32);
+        let (n, outputs) = (goals.len() as f32, self.places()[self.layers.len() - 1].outputs as f32);
         let left: Option<Vec<usize>> =
             goals.iter().map(|goal| goal.mask.map(|mask| mask.iter().filter(|&&m| m == 1.0).count())).collect();
         match (left, self.loss.is_over_samples()) {
@@ -96,7 +96,7 @@ impl Network<'_> {
                     Target::Delta(d) => (d.to_vec(), vec![]),
                     Target::Class(_) => panic!("classes are for cross-entropy"),
                 };
-                let delta = match self.layers[self.layers.len() - 1].1 {
+                let delta = match self.output_activation() {
                     Softmax => {
                         (0..d.len()).filter(|&j| masked(j)).for_each(|j| d[j] = 0.0);
                         let mean = self.dot(&d, &y);
@@ -111,7 +111,7 @@ impl Network<'_> {
             }
         };
         // Rule 4.10.
-        let is_softmax = self.layers[self.layers.len() - 1].1 == Softmax;
+        let is_softmax = self.output_activation() == Softmax;
         for j in (0..z.len()).filter(|&j| masked(j)) {
             if !is_softmax {
                 delta[j] = 0.0;

@@ -1,12 +1,13 @@
-//! docs/ARITHMETIC.md as a program: plain loops over f32, one sample and one
+//! docs/ARITHMETIC.md as a program: plain loops over f32, one layer, one sample and one
 //! element at a time, and nothing from the crate. "Rule 2.3" is the document's.
 
+mod layer;
 mod loss;
 pub mod math;
 pub mod random;
 
+pub use layer::{Init, Kind, Layer, Mode, Penalty, Place, dense, layer};
 use math::{Arithmetic, select};
-use random::Random;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
@@ -31,27 +32,6 @@ use Activation::*;
 
 /// SELU's λ and λα.
 const SELU: [f32; 2] = [f32::from_bits(0x3f86_7d5f), f32::from_bits(0x3fe1_0966)];
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Init {
-    GlorotUniform,
-    GlorotNormal,
-    HeUniform,
-    HeNormal,
-    LecunUniform,
-    LecunNormal,
-    Zeros,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Dense(pub usize, pub Activation, pub Init);
-
-/// Rule 6.5: factors of the absolute values and of half the squares of a layer's weights.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Penalty {
-    pub l1: f32,
-    pub l2: f32,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
@@ -108,17 +88,21 @@ pub struct Network<'a> {
     pub arithmetic: Arithmetic,
     pub lean: bool,
     pub inputs: usize,
-    pub layers: &'a [Dense],
-    /// One for each layer, or none at all.
-    pub penalties: &'a [Penalty],
+    pub layers: &'a [Layer],
     pub loss: Loss,
     pub optimizer: Optimizer,
+    /// Of dropout's masks.
+    pub seed: u64,
 }
 
-/// What one sample leaves behind: `values[l]` feeds layer l, `deltas[l]` is
-/// ∂loss/∂values[l], before the activation that made it.
+/// What one sample leaves behind: `values[l]` feeds layer l, which makes of it the pre-activations `z[l]` and, by its
+/// activation, `a[l]`; `deltas[l]` is ∂loss/∂values[l] taken back through what made it: ∂loss/∂z[l − 1].
 pub struct Sample {
     pub values: Vec<Vec<f32>>,
+    z: Vec<Vec<f32>>,
+    a: Vec<Vec<f32>>,
+    /// Mean and inv of each input of a norm.
+    moments: Vec<Vec<[f32; 2]>>,
     pub deltas: Vec<Vec<f32>>,
     terms: Vec<f32>,
 }
@@ -168,65 +152,37 @@ impl Network<'_> {
         (0..n).step_by(256).map(block).reduce(|total, block| total + block).unwrap()
     }
 
-    /// Where the parameters of each layer begin, and its inputs.
-    fn places(&self) -> Vec<(usize, usize, Dense)> {
-        let mut next = (0, self.inputs);
-        let place = |&layer: &Dense| {
-            let (offset, inputs) = next;
-            next = (offset + (inputs + 1) * layer.0, layer.0);
-            (offset, inputs, layer)
+    /// Rules 3.1 to 3.8 up to the last layer's pre-activations.
+    fn forward(&self, params: &[f32], x: &[f32], mode: Mode) -> Vec<Sample> {
+        let sample = |x: &[f32]| Sample {
+            values: vec![x.to_vec()],
+            z: vec![],
+            a: vec![],
+            moments: vec![],
+            deltas: vec![vec![]; self.layers.len() + 1],
+            terms: vec![],
         };
-        self.layers.iter().map(place).collect()
-    }
-
-    pub fn params_len(&self) -> usize {
-        self.places().iter().map(|(_, inputs, layer)| (inputs + 1) * layer.0).sum()
-    }
-
-    /// Rule 8.5.
-    pub fn init(&self, seed: u64) -> Vec<f32> {
-        let mut params = vec![0.0; self.params_len()];
-        for (l, (offset, inputs, Dense(outputs, _, init))) in self.places().into_iter().enumerate() {
-            let mut random = Random::new(seed, l as u64);
-            let (fan_in, fan_out) = (inputs as f32, outputs as f32);
-            let (gain, fan) = match init {
-                Init::GlorotUniform | Init::GlorotNormal => (2.0, fan_in + fan_out),
-                Init::HeUniform | Init::HeNormal => (2.0, fan_in),
-                Init::LecunUniform | Init::LecunNormal => (1.0, fan_in),
-                Init::Zeros => continue,
-            };
-            for w in &mut params[offset..offset + inputs * outputs] {
-                *w = match init {
-                    Init::GlorotNormal | Init::HeNormal | Init::LecunNormal => (gain / fan).sqrt() * random.normal(),
-                    _ => (3.0 * gain / fan).sqrt() * (2.0 * random.uniform() - 1.0),
+        let mut samples: Vec<Sample> = x.chunks(self.inputs).map(sample).collect();
+        for place in self.places() {
+            let Place { index: l, layer, outputs, .. } = place;
+            let moments = self.moments(&place, params, &samples, mode);
+            for (s, (sample, moments)) in samples.iter_mut().zip(moments).enumerate() {
+                sample.moments.push(moments);
+                let z = |j: usize| {
+                    let z = self.pre_activation(&place, params, sample, j);
+                    if layer.residual > 0 { z + sample.values[l + 1 - layer.residual][j] } else { z }
                 };
+                let z: Vec<f32> = (0..outputs).map(z).collect();
+                let a: Vec<f32> = z.iter().map(|&z| self.activate(layer.activation, z)).collect();
+                if l + 1 < self.layers.len() {
+                    let y = a.iter().enumerate().map(|(j, &a)| self.drop(&place, mode, s, j, a)).collect();
+                    sample.values.push(y);
+                }
+                sample.z.push(z);
+                sample.a.push(a);
             }
         }
-        params
-    }
-
-    /// Rules 3.1 to 3.3: the values that feed each layer, and the pre-activations of each.
-    fn forward(&self, params: &[f32], x: &[f32]) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
-        let (mut values, mut pre_activations) = (vec![x.to_vec()], vec![]);
-        for (l, (offset, inputs, Dense(outputs, activation, _))) in self.places().into_iter().enumerate() {
-            let x = &values[l];
-            let w = |k: usize, j: usize| params[offset + k * outputs + j];
-            let z = (0..outputs).map(|j| {
-                let sum = match outputs {
-                    1 => self.dot(x, &params[offset..offset + inputs]),
-                    2..=16 => self.product::<4>(inputs, |k| (x[k], w(k, j))),
-                    _ => self.product::<1>(inputs, |k| (x[k], w(k, j))),
-                };
-                sum + w(inputs, j)
-            });
-            let z: Vec<f32> = z.collect();
-            if l + 1 < self.layers.len() {
-                let y = z.iter().map(|&z| self.activate(activation, z)).collect();
-                values.push(y);
-            }
-            pre_activations.push(z);
-        }
-        (values, pre_activations)
+        samples
     }
 
     /// Rule 3.3.
@@ -279,92 +235,132 @@ impl Network<'_> {
         (e.iter().map(|e| e / total).collect(), largest, total)
     }
 
-    /// The network's outputs for one sample.
+    /// The network's outputs, sample after sample.
+    pub fn outputs(&self, params: &[f32], x: &[f32], mode: Mode) -> Vec<f32> {
+        let samples = self.forward(params, x, mode);
+        samples.iter().flat_map(|sample| self.output(&sample.z[self.layers.len() - 1])).collect()
+    }
+
     pub fn predict(&self, params: &[f32], x: &[f32]) -> Vec<f32> {
-        self.output(&self.forward(params, x).1[self.layers.len() - 1])
+        self.outputs(params, x, Mode::Prediction)
+    }
+
+    fn output_activation(&self) -> Activation {
+        self.layers[self.layers.len() - 1].activation
     }
 
     fn output(&self, z: &[f32]) -> Vec<f32> {
-        match self.layers[self.layers.len() - 1].1 {
+        match self.output_activation() {
             Softmax => self.softmax(z).0,
             activation => z.iter().map(|&z| self.activate(activation, z)).collect(),
         }
     }
 
-    /// One sample forward and backward; `count` is what the step's mean is over (rule 4.1).
-    pub fn sample<'g>(&self, params: &[f32], x: &[f32], goal: impl Into<Goal<'g>>, count: f32) -> Sample {
-        let (values, pre_activations) = self.forward(params, x);
-        let z = &pre_activations[self.layers.len() - 1];
-        let (delta, terms) = self.top(z, goal.into(), self.scale(count));
-        let mut deltas = vec![delta];
-        // Rule 5.1.
-        for (l, (offset, inputs, Dense(outputs, ..))) in self.places().into_iter().enumerate().rev() {
-            let delta = &deltas[0];
-            let slope = |d: f32, i: usize| match l {
-                0 => d,
-                _ => self.slope(self.layers[l - 1].1, d, values[l][i], pre_activations[l - 1][i]),
-            };
-            let row = |i: usize| &params[offset + i * outputs..][..outputs];
-            let product = |i: usize| match self.lean {
-                true => self.dot(row(i), delta),
-                false => self.product::<1>(outputs, |k| (delta[k], row(i)[k])),
-            };
-            deltas.insert(0, (0..inputs).map(|i| slope(product(i), i)).collect());
+    /// A step's samples forward and backward; `count` is what the step's mean is over (rule 4.1).
+    pub fn samples(&self, params: &[f32], x: &[f32], goals: &[Goal<'_>], count: f32, mode: Mode) -> Vec<Sample> {
+        let (last, mut samples) = (self.layers.len() - 1, self.forward(params, x, mode));
+        for (sample, &goal) in samples.iter_mut().zip(goals) {
+            (sample.deltas[last + 1], sample.terms) = self.top(&sample.z[last], goal, self.scale(count));
         }
-        Sample { values, deltas, terms }
-    }
-
-    /// The penalty of layer l, unless it has none.
-    fn penalty(&self, l: usize) -> Option<Penalty> {
-        self.penalties.get(l).copied().filter(|p| p.l1 > 0.0 || p.l2 > 0.0)
-    }
-
-    /// Rule 6.5: the penalties of all layers, added in order.
-    fn penalties(&self, params: &[f32]) -> Option<f32> {
-        let places = self.places().into_iter().enumerate();
-        let penalties = places.filter_map(|(l, (offset, inputs, Dense(outputs, ..)))| {
-            let (Penalty { l1, l2 }, w) = (self.penalty(l)?, &params[offset..][..inputs * outputs]);
-            let absolute = sixteen(w.len(), |p, k| p + at(w, k).abs());
-            let square = self.dot(w, w);
-            Some(select(l1 > 0.0, l1 * absolute, 0.0) + select(l2 > 0.0, 0.5 * l2 * square, 0.0))
-        });
-        penalties.reduce(|total, penalty| total + penalty)
-    }
-
-    /// Rules 5.2 and 6.5: parameter (i, j) of layer l, which is w; the bias is a row whose input is 1.
-    pub fn gradient(&self, samples: &[Sample], l: usize, i: usize, j: usize, w: f32) -> f32 {
-        let x = |s: usize| samples[s].values[l].get(i).copied().unwrap_or(1.0);
-        let g = self.product::<1>(samples.len(), |s| (x(s), samples[s].deltas[l + 1][j]));
-        match self.penalty(l) {
-            Some(Penalty { l1, l2 }) if i < samples[0].values[l].len() => {
-                self.mul_add(l2, w, g) + select(w > 0.0, l1, select(w < 0.0, -l1, 0.0))
+        let places = self.places();
+        for place in places.iter().rev() {
+            let l = place.index;
+            let sums = self.batch_sums(place, &samples, mode);
+            for (s, sample) in samples.iter_mut().enumerate() {
+                let mut d = self.below(place, params, sample, &sums);
+                // Rule 5.5: what residual connections bring, then dropout, then the slope.
+                for m in (l..=last).filter(|&m| m + 1 == l + self.layers[m].residual) {
+                    d.iter_mut().zip(&sample.deltas[m + 1]).for_each(|(d, delta)| *d += delta);
+                }
+                if l > 0 {
+                    for (i, d) in d.iter_mut().enumerate() {
+                        let (a, z) = (sample.a[l - 1][i], sample.z[l - 1][i]);
+                        *d = self.slope(self.layers[l - 1].activation, self.drop(&places[l - 1], mode, s, i, *d), a, z);
+                    }
+                }
+                sample.deltas[l] = d;
             }
-            _ => g,
         }
+        samples
+    }
+
+    /// Rule 5.3: the means of δ·x̂ and of δ over the samples, for each feature of a batch norm that trains.
+    fn batch_sums(&self, place: &Place, samples: &[Sample], mode: Mode) -> Vec<[f32; 2]> {
+        match (place.layer.kind, mode) {
+            (Kind::BatchNorm { .. }, Mode::Training { .. }) => {
+                let mean = |row: usize, i: usize| self.gradient(samples, place, row, i) / samples.len() as f32;
+                (0..place.inputs).map(|i| [mean(0, i), mean(1, i)]).collect()
+            }
+            _ => vec![],
+        }
+    }
+
+    /// Rules 5.2 and 5.4: parameter (i, j) of a layer.
+    pub fn gradient(&self, samples: &[Sample], place: &Place, i: usize, j: usize) -> f32 {
+        self.product::<1>(samples.len(), |s| place.term(&samples[s], i, j).unwrap_or((0.0, 0.0)))
+    }
+
+    /// Rule 6.5: gradient g of w, in row `row` of a layer, with the layer's penalty.
+    fn penalized(&self, place: &Place, row: usize, w: f32, g: f32) -> f32 {
+        match place.penalty_of(row) {
+            Some(Penalty { l1, l2 }) => self.mul_add(l2, w, g) + select(w > 0.0, l1, select(w < 0.0, -l1, 0.0)),
+            None => g,
+        }
+    }
+
+    /// Rules 4.6 and 6.5: the loss with all penalties.
+    fn penalized_loss(&self, params: &[f32], samples: &[Sample], over: f32) -> f32 {
+        let penalties = self.places().into_iter().filter_map(|place| {
+            let Penalty { l1, l2 } = place.penalty_of(0)?;
+            let w = &params[place.offset..][..place.weight_rows() * place.shape().1];
+            let absolute = sixteen(w.len(), |p, k| p + at(w, k).abs());
+            Some(select(l1 > 0.0, l1 * absolute, 0.0) + select(l2 > 0.0, 0.5 * l2 * self.dot(w, w), 0.0))
+        });
+        let loss = self.loss(samples, over);
+        penalties.reduce(|total, penalty| total + penalty).map_or(loss, |penalty| loss + penalty)
+    }
+
+    /// The gradients of all parameters in their order.
+    pub fn gradients(&self, params: &[f32], samples: &[Sample]) -> Vec<f32> {
+        let of_layer = |place: Place| {
+            let (rows, columns) = place.shape();
+            let elements = (0..rows).flat_map(move |i| (0..columns).map(move |j| (i, j)));
+            elements.map(move |(i, j)| {
+                let w = params[place.offset + i * columns + j];
+                self.penalized(&place, i, w, self.gradient(samples, &place, i, j))
+            })
+        };
+        self.places().into_iter().flat_map(of_layer).collect()
+    }
+
+    /// The loss of a pass that trains nothing.
+    pub fn evaluate(&self, params: &[f32], x: &[f32], goals: &[Goal<'_>]) -> f32 {
+        let over = self.count(goals);
+        self.penalized_loss(params, &self.samples(params, x, goals, over, Mode::Prediction), over)
     }
 
     /// One step on the samples in `x`; returns the loss before it. `state`: all first floats, then all second.
     pub fn train_step(&self, step: u64, x: &[f32], goals: &[Goal<'_>], params: &mut [f32], state: &mut [f32]) -> f32 {
-        let over = self.count(goals);
-        let samples = x.chunks(self.inputs).zip(goals).map(|(x, &goal)| self.sample(params, x, goal, over));
-        let samples: Vec<Sample> = samples.collect();
-        let loss = self.loss(&samples, over);
-        let loss = self.penalties(params).map_or(loss, |penalty| loss + penalty);
-        let count = params.len();
-        for (l, (offset, inputs, Dense(outputs, ..))) in self.places().into_iter().enumerate() {
-            for (i, j) in (0..=inputs).flat_map(|i| (0..outputs).map(move |j| (i, j))) {
-                let p = offset + i * outputs + j;
+        let (over, mode) = (self.count(goals), Mode::Training { step });
+        let samples = self.samples(params, x, goals, over, mode);
+        let loss = self.penalized_loss(params, &samples, over);
+        let count = self.trainable_len();
+        for place in self.places() {
+            let (rows, columns) = place.shape();
+            for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+                let p = place.offset + i * columns + j;
                 let w = &mut params[p];
-                let penalized = i < inputs && self.penalty(l).is_some();
-                if let (true, false, Optimizer::Sgd { rate }) = (self.lean, penalized, self.optimizer) {
-                    // Rule 6.4.
-                    let x = samples[0].values[l].get(i).copied().unwrap_or(1.0);
+                let is_product = matches!(place.layer.kind, Kind::Dense { .. } | Kind::Embedding { .. });
+                let skips = self.lean && is_product && place.penalty_of(i).is_none();
+                if let (true, Optimizer::Sgd { rate }) = (skips, self.optimizer) {
+                    // Rules 6.4 and 6.6.
+                    let (x, delta) = place.term(&samples[0], i, j).unwrap_or((0.0, 0.0));
                     if x != 0.0 {
-                        *w = self.mul_add(-rate * x, samples[0].deltas[l + 1][j], *w);
+                        *w = self.mul_add(-rate * x, delta, *w);
                     }
                     continue;
                 }
-                let g = self.gradient(&samples, l, i, j, *w);
+                let g = self.penalized(&place, i, *w, self.gradient(&samples, &place, i, j));
                 match self.optimizer {
                     Optimizer::Sgd { rate } => *w = self.mul_add(g, -rate, *w),
                     Optimizer::Momentum { rate, decay, nesterov } => {
@@ -381,6 +377,15 @@ impl Network<'_> {
                         let v = self.mul_add(beta2, state[count + p], rest2 * g * g);
                         (state[p], state[count + p]) = (m, v);
                         *w += -rate as f32 * m / self.mul_add(v.sqrt(), scale as f32, epsilon);
+                    }
+                }
+            }
+            if let Kind::BatchNorm { momentum, .. } = place.layer.kind {
+                // Rule 6.7.
+                for i in 0..place.inputs {
+                    for (row, batch) in self.batch_statistics(&place, &samples, i).into_iter().enumerate() {
+                        let running = &mut params[place.statistics + row * place.inputs + i];
+                        *running = self.mul_add(momentum, batch - *running, *running);
                     }
                 }
             }

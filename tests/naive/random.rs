@@ -3,7 +3,7 @@
 use super::math::Arithmetic;
 
 /// Rule 8.1: Philox4x32-10.
-fn philox(mut c: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+pub fn philox(mut c: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {
         let a = u64::from(c[0]) * 0xD251_1F53;
         let b = u64::from(c[2]) * 0xCD9E_8D57;
