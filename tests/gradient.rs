@@ -171,6 +171,31 @@ fn draw_targets(draw: &mut Draw, top: Top, batch: usize, outputs: usize) -> Targ
     }
 }
 
+/// Sample weights, and a mask `[batch × outputs]`.
+type Weights = (Option<Vec<f32>>, Option<Vec<f32>>);
+
+fn draw_weighing(draw: &mut Draw, weighing: Weighing, batch: usize, outputs: usize) -> Weights {
+    let (is_weighted, is_masked) = match weighing {
+        Weighing::Nothing => (false, false),
+        Weighing::SampleWeights => (true, false),
+        Weighing::Mask => (false, true),
+        Weighing::Both => (true, true),
+    };
+    let weights = is_weighted.then(|| draw.vec(batch, 1.5).iter().map(|w| w.abs() + 0.1).collect());
+    let mask = is_masked.then(|| {
+        let left = |i: usize, v: f32| v > -0.4 && (batch == 1 || i / outputs != 1);
+        draw.vec(batch * outputs, 1.0).iter().enumerate().map(|(i, &v)| f32::from(left(i, v))).collect()
+    });
+    (weights, mask)
+}
+
+/// Makes masked target values NaN.
+fn hide_masked(targets: &mut TargetData, mask: Option<&[f32]>) {
+    if let (TargetData::Values(values), Some(mask)) = (targets, mask) {
+        values.iter_mut().zip(mask).filter(|(_, m)| **m == 0.0).for_each(|(t, _)| *t = f32::NAN);
+    }
+}
+
 /// Targets as values, classes one-hot.
 fn target_rows(targets: &TargetData, outputs: usize) -> Vec<Vec<Number>> {
     match targets {
@@ -239,24 +264,11 @@ impl Case {
             layers.push(Layer::dense(units, if l == last { top.activation } else { hidden }));
             width = units;
         }
-        let targets = draw_targets(draw, top, batch, outputs);
+        let mut targets = draw_targets(draw, top, batch, outputs);
         let x = draw.vec(batch * inputs, 1.0);
         let delta = draw.vec(batch * outputs, 1.0 / batch as f32);
-        let (is_weighted, is_masked) = match top.weighing {
-            Weighing::Nothing => (false, false),
-            Weighing::SampleWeights => (true, false),
-            Weighing::Mask => (false, true),
-            Weighing::Both => (true, true),
-        };
-        let weights = is_weighted.then(|| draw.vec(batch, 1.5).iter().map(|w| w.abs() + 0.1).collect());
-        let mask: Option<Vec<f32>> = is_masked.then(|| {
-            let left = |i: usize, v: f32| v > -0.4 && (batch == 1 || i / outputs != 1);
-            draw.vec(batch * outputs, 1.0).iter().enumerate().map(|(i, &v)| f32::from(left(i, v))).collect()
-        });
-        let mut targets = targets;
-        if let (TargetData::Values(values), Some(mask)) = (&mut targets, &mask) {
-            values.iter_mut().zip(mask).filter(|(_, m)| **m == 0.0).for_each(|(t, _)| *t = f32::NAN);
-        }
+        let (weights, mask) = draw_weighing(draw, top.weighing, batch, outputs);
+        hide_masked(&mut targets, mask.as_deref());
         Self {
             name: format!("{top:?} over {hidden:?}, {inputs} inputs, layers {widths:?}, batch {batch}, seed {seed}"),
             inputs,

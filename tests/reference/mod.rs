@@ -21,99 +21,114 @@ use microprop::Activation;
 /// Rows of numbers.
 pub(crate) type Matrix = Vec<Vec<Number>>;
 
-/// A derivative made wrong on purpose, which a check has to catch.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Fault {
-    /// tanh′ = 1 − y.
-    TanhSlope,
-    /// sigmoid′ = y.
-    SigmoidSlope,
-    /// ReLU′ = 1.
-    ReluSlope,
-    /// Leaky ReLU′ = 0 below zero.
-    LeakySlope,
-    /// ELU′ = e^z below zero, without alpha.
-    EluSlope,
-    /// SELU′ without λ.
-    SeluSlope,
-    /// GELU′ = Φ(z).
-    GeluSlope,
-    /// The same for its tanh form: ½(1 + tanh u).
-    GeluTanhSlope,
-    /// SiLU′ = sigmoid(z).
-    SiluSlope,
-    /// mish′ = tanh(softplus(z)).
-    MishSlope,
-    /// softplus′ = 1.
-    SoftplusSlope,
-    /// softsign′ = 1/(1 + |z|).
-    SoftsignSlope,
-    /// Hard sigmoid′ = 1.
-    HardSigmoidSlope,
-    /// Hard swish′ = hard sigmoid.
-    HardSwishSlope,
-    /// ∂yⱼ/∂zₖ = 0 for j ≠ k in a softmax.
-    SoftmaxDiagonal,
-    /// The delta is not divided by the number of samples.
-    NoMean,
-    /// The derivative of |e| is e.
-    AbsoluteSlope,
-    /// The derivative of Huber's loss is e, however far away.
-    HuberUnlimited,
-    /// The derivative of ln cosh e is e.
-    LogCoshSlope,
-    /// A quantile loss's two slopes are exchanged.
-    QuantileExchanged,
-    /// The derivative of Poisson's loss is 1 − t.
-    PoissonSlope,
-    /// The hinge loss pulls beyond its margin.
-    HingeBeyondMargin,
-    /// The derivative of a binary cross-entropy of probabilities is y − t.
-    BinaryProbabilitySlope,
-    /// The derivative of a cross-entropy of probabilities, or of Kullback and Leibler's divergence, is −t.
-    ProbabilitySlope,
-    /// Where probabilities are limited, the derivative goes on.
-    NotLimited,
-    /// The delta is that of targets that are not smoothed.
-    NoSmoothing,
-    /// The delta has no weights.
-    NoWeights,
-    /// The delta is divided by what there would be without a mask.
-    MaskDivisor,
-    /// The delta is there where the mask is 0.
-    NoMask,
-    /// A squared error's delta is not divided by the number of outputs.
-    NoMeanOverOutputs,
-    /// The gradient of the bias is missing.
-    NoBias,
-    /// The gradient leaves out the last sample.
-    LastSample,
-    /// The delta goes down through W where it should through Wᵀ.
-    TransposedWeights,
-    /// Dropout's mask is left out on the way back.
-    DropoutOnlyForward,
-    /// A residual connection is left out on the way back.
-    ResidualOnlyForward,
-    /// The mean of a norm counts as a constant.
-    NormMeanConstant,
-    /// The variance of a norm counts as a constant.
-    NormVarianceConstant,
-    /// The gradient of a norm's scale takes x for x̂.
-    NormScale,
-    /// The delta below a norm leaves out its scale.
-    NormUnscaled,
-    /// The gradient of a category is that of its last sample alone.
-    LastCategory,
-    /// The delta at the inputs leaves out the scale of their normalisation.
-    Standardized,
-    /// The gradient of |w| is 1.
-    UnsignedL1,
-    /// The gradient of ½·w² is 2·w.
-    DoubleL2,
-    /// The bias has the penalty of the weights.
-    PenalizedBias,
-    /// The penalty is no part of the loss.
-    NoPenaltyInLoss,
+/// An enum that lists its variants.
+macro_rules! listed {
+    ($(#[$of_enum:meta])* $name:ident { $($(#[$of_variant:meta])* $variant:ident,)* }) => {
+        $(#[$of_enum])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum $name { $($(#[$of_variant])* $variant,)* }
+
+        impl $name {
+            /// All of them.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
+        }
+    };
+}
+
+listed! {
+    /// A derivative made wrong on purpose, which a check has to catch.
+    Fault {
+        /// tanh′ = 1 − y.
+        TanhSlope,
+        /// sigmoid′ = y.
+        SigmoidSlope,
+        /// ReLU′ = 1.
+        ReluSlope,
+        /// Leaky ReLU′ = 0 below zero.
+        LeakySlope,
+        /// ELU′ = e^z below zero, without alpha.
+        EluSlope,
+        /// SELU′ without λ.
+        SeluSlope,
+        /// GELU′ = Φ(z).
+        GeluSlope,
+        /// The same for its tanh form: ½(1 + tanh u).
+        GeluTanhSlope,
+        /// SiLU′ = sigmoid(z).
+        SiluSlope,
+        /// mish′ = tanh(softplus(z)).
+        MishSlope,
+        /// softplus′ = 1.
+        SoftplusSlope,
+        /// softsign′ = 1/(1 + |z|).
+        SoftsignSlope,
+        /// Hard sigmoid′ = 1.
+        HardSigmoidSlope,
+        /// Hard swish′ = hard sigmoid.
+        HardSwishSlope,
+        /// ∂yⱼ/∂zₖ = 0 for j ≠ k in a softmax.
+        SoftmaxDiagonal,
+        /// The delta is not divided by the number of samples.
+        NoMean,
+        /// The derivative of |e| is e.
+        AbsoluteSlope,
+        /// The derivative of Huber's loss is e, however far away.
+        HuberUnlimited,
+        /// The derivative of ln cosh e is e.
+        LogCoshSlope,
+        /// A quantile loss's two slopes are exchanged.
+        QuantileExchanged,
+        /// The derivative of Poisson's loss is 1 − t.
+        PoissonSlope,
+        /// The hinge loss pulls beyond its margin.
+        HingeBeyondMargin,
+        /// The derivative of a binary cross-entropy of probabilities is y − t.
+        BinaryProbabilitySlope,
+        /// The derivative of a cross-entropy of probabilities, or of Kullback and Leibler's divergence, is −t.
+        ProbabilitySlope,
+        /// Where probabilities are limited, the derivative goes on.
+        NotLimited,
+        /// The delta is that of targets that are not smoothed.
+        NoSmoothing,
+        /// The delta has no weights.
+        NoWeights,
+        /// The delta is divided by what there would be without a mask.
+        MaskDivisor,
+        /// The delta is there where the mask is 0.
+        NoMask,
+        /// A squared error's delta is not divided by the number of outputs.
+        NoMeanOverOutputs,
+        /// The gradient of the bias is missing.
+        NoBias,
+        /// The gradient leaves out the last sample.
+        LastSample,
+        /// The delta goes down through W where it should through Wᵀ.
+        TransposedWeights,
+        /// Dropout's mask is left out on the way back.
+        DropoutOnlyForward,
+        /// A residual connection is left out on the way back.
+        ResidualOnlyForward,
+        /// The mean of a norm counts as a constant.
+        NormMeanConstant,
+        /// The variance of a norm counts as a constant.
+        NormVarianceConstant,
+        /// The gradient of a norm's scale takes x for x̂.
+        NormScale,
+        /// The delta below a norm leaves out its scale.
+        NormUnscaled,
+        /// The gradient of a category is that of its last sample alone.
+        LastCategory,
+        /// The delta at the inputs leaves out the scale of their normalisation.
+        Standardized,
+        /// The gradient of |w| is 1.
+        UnsignedL1,
+        /// The gradient of ½·w² is 2·w.
+        DoubleL2,
+        /// The bias has the penalty of the weights.
+        PenalizedBias,
+        /// The penalty is no part of the loss.
+        NoPenaltyInLoss,
+    }
 }
 
 /// A network.
@@ -310,7 +325,9 @@ impl Network {
                     if self.has(Fault::SeluSlope) {
                         (above, below) = (1.0, below / above);
                     }
-                    if on { d[j] * Number::from(above) } else { d[j] * (Number::from(below) * z[j].exp()) }
+                    // e^z as (e^z − 1) + 1: slopes are taken from values, with the error of these.
+                    let below = || Number::from(below) * z[j].exp_m1() + Number::from(below);
+                    d[j] * if on { Number::from(above) } else { below() }
                 }
                 Activation::Gelu if self.has(Fault::GeluSlope) => d[j] * z[j].normal_distribution(),
                 Activation::Gelu => d[j] * (z[j].normal_distribution() + z[j] * normal_density(z[j])),
@@ -330,7 +347,8 @@ impl Network {
                 Activation::Softplus if self.has(Fault::SoftplusSlope) => d[j],
                 Activation::Softplus => d[j] * sigmoid(z[j]),
                 Activation::Softsign if self.has(Fault::SoftsignSlope) => d[j] / (one + z[j].abs()),
-                Activation::Softsign => d[j] / (one + z[j].abs()).square(),
+                // From the value too.
+                Activation::Softsign => d[j] * (one - (z[j] / (one + z[j].abs())).abs()).square(),
                 Activation::HardSigmoid if z[j].value.abs() >= 3.0 => Number::from(0.0),
                 Activation::HardSigmoid if self.has(Fault::HardSigmoidSlope) => d[j],
                 Activation::HardSigmoid => d[j] / Number::from(6.0),
@@ -383,7 +401,9 @@ impl Forward {
                 _ => &[],
             };
             for z in z.concat() {
-                for kink in kinks {
+                // A zero times anything is zero in f32 too.
+                let exact = z.value == 0.0 && z.deviation() < f64::from(f32::MIN_POSITIVE);
+                for kink in kinks.iter().filter(|_| !exact) {
                     nearest = nearest.min((z.value - kink).abs() / z.deviation());
                 }
             }
