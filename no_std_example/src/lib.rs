@@ -7,9 +7,11 @@
 //!
 //! Here the windows come from a small model of a motor, in integers, so that
 //! every target records the same. This file is the whole program; `main.rs` gives it a
-//! place to run and somewhere to write.
+//! place to run and somewhere to write. (`layers.rs` is no part of it: see there.)
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod layers;
 
 use core::fmt::{self, Write};
 use microprop::{
