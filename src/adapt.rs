@@ -47,8 +47,8 @@ pub fn adapt(layout: &Layout<'_>, x: &[f32], params: &mut [f32]) -> Result<(), S
             continue;
         }
         let column = || x[input..].iter().step_by(inputs).map(|&x| f64::from(x));
-        let mean = column().sum::<f64>() / samples;
-        let variance = column().map(|x| (x - mean) * (x - mean)).sum::<f64>() / samples;
+        let mean = column().fold(0.0, |sum, x| sum + x) / samples;
+        let variance = column().fold(0.0, |sum, x| sum + (x - mean) * (x - mean)) / samples;
         *to_mean = mean as f32;
         *to_scale = if variance > 0.0 { (1.0 / libm::sqrt(variance)) as f32 } else { 1.0 };
     }
