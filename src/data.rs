@@ -3,6 +3,7 @@
 
 use crate::error::StepError;
 use crate::kernels;
+use crate::layout::Layout;
 use crate::loss::{Labels, Objective, Targets};
 use crate::rng::Rng;
 use alloc::vec::Vec;
@@ -19,15 +20,12 @@ pub(crate) struct Samples<'a> {
 }
 
 impl<'a> Samples<'a> {
-    /// Checks that there is at least one sample, that each has a target, and that
+    /// Checks that there is at least one sample, that each has its categories and a target, and that
     /// the loss can do something with it.
-    pub(crate) fn new(
-        x: &'a [f32],
-        objective: Objective<'a>,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Self, StepError> {
+    pub(crate) fn new(x: &'a [f32], objective: Objective<'a>, layout: &Layout<'_>) -> Result<Self, StepError> {
+        let (inputs, outputs) = (layout.inputs(), layout.outputs());
         let len = kernels::batch_of(x, inputs)?;
+        layout.check_categories(x)?;
         objective.check(len, outputs)?;
         Ok(Self { x, targets: objective.targets, inputs, outputs })
     }
@@ -125,10 +123,14 @@ fn gather<'b, T: Copy>(order: &[usize], from: &[T], width: usize, to: &'b mut Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::activation::Activation::Linear;
+    use crate::layer::Layer;
     use crate::loss::Loss;
 
     fn samples<'a>(x: &'a [f32], targets: Targets<'a>, inputs: usize, outputs: usize, loss: Loss<'a>) -> Samples<'a> {
-        Samples::new(x, Objective { loss, targets, class_weights: None }, inputs, outputs).unwrap()
+        let layers = [Layer::dense(outputs, Linear)];
+        let layout = Layout::new(inputs, &layers).unwrap();
+        Samples::new(x, Objective { loss, targets, class_weights: None }, &layout).unwrap()
     }
 
     #[test]

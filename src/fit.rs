@@ -167,14 +167,13 @@ impl Network {
         let threads = self.threads_for(fit.batch_size.min(x.len() / self.layout().inputs()));
         let (mlp, params) = self.parts_mut();
         let mlp = mlp.with_threads(threads).with_seed(fit.seed);
-        let (inputs, outputs) = (mlp.layout().inputs(), mlp.layout().outputs());
         let evaluator = Trainer::new(mlp, fit.loss, fit.optimizer).map_err(StepError::from)?;
         let trainer = match fit.class_weights {
             Some(weights) => evaluator.with_class_weights(weights).map_err(StepError::from)?,
             None => evaluator,
         };
         let objective = Objective { loss: fit.loss, targets: targets.into(), class_weights: fit.class_weights };
-        let samples = Samples::new(x, objective, inputs, outputs)?;
+        let samples = Samples::new(x, objective, mlp.layout())?;
         let (samples, validation) = match fit.validation {
             Validation::None => (samples, None),
             Validation::Split(fraction) => {
@@ -183,7 +182,7 @@ impl Network {
             }
             Validation::Samples(x, targets) => {
                 let objective = Objective { loss: fit.loss, targets, class_weights: None };
-                let validation = Samples::new(x, objective, inputs, outputs);
+                let validation = Samples::new(x, objective, mlp.layout());
                 (samples, Some(validation.map_err(FitError::Validation)?))
             }
         };
@@ -212,7 +211,7 @@ impl Network {
         let rows = EVALUATED_ROWS.min(x.len() / layout.inputs());
         let trainer = Trainer::new(self.mlp_on(self.threads_for(rows)), loss, crate::Sgd::new(0.0).into())?;
         let objective = Objective { loss, targets: targets.into(), class_weights: None };
-        let samples = Samples::new(x, objective, layout.inputs(), layout.outputs())?;
+        let samples = Samples::new(x, objective, &layout)?;
         let mut scratch = Scratch::new(&trainer, samples.len().min(EVALUATED_ROWS))?;
         scratch.evaluate(&trainer, self.params(), &samples, metric.into())
     }

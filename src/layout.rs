@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::activation::Activation;
-use crate::error::LayoutError;
+use crate::error::{LayoutError, StepError};
 use crate::layer::{Kind, Layer};
 use crate::optimizer::Optimizer;
 use crate::penalty::Penalty;
@@ -325,6 +325,20 @@ impl<'a> Layout<'a> {
             Kind::Embedding { column, categories, .. } => Some((input_column(layers, index, column)?, categories)),
             _ => None,
         })
+    }
+
+    /// Checks what embeddings take for categories in `x: [batch × inputs]`.
+    pub(crate) fn check_categories(&self, x: &[f32]) -> Result<(), StepError> {
+        for (input, categories) in self.categories() {
+            for (sample, x) in x.chunks_exact(self.inputs).enumerate() {
+                let found = x[input];
+                // A whole number is what a cast to an integer and back leaves alone.
+                if !(found >= 0.0 && found < categories as f32 && found as u32 as f32 == found) {
+                    return Err(StepError::Category { sample, input, found, categories });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whose values a residual connection of layer `index` adds: of the layer below it in the list, or the inputs.

@@ -304,15 +304,7 @@ impl<'a> Mlp<'a> {
     fn check(&self, params: &[f32], x: &[f32]) -> Result<usize, StepError> {
         StepError::check(Buffer::Parameters, self.layout.params_len(), params.len())?;
         let batch = kernels::batch_of(x, self.layout.inputs())?;
-        for (input, categories) in self.layout.categories() {
-            for (sample, x) in x.chunks_exact(self.layout.inputs()).enumerate() {
-                let found = x[input];
-                // A whole number is what a cast to an integer and back leaves alone.
-                if !(found >= 0.0 && found < categories as f32 && found as u32 as f32 == found) {
-                    return Err(StepError::Category { sample, input, found, categories });
-                }
-            }
-        }
+        self.layout.check_categories(x)?;
         Ok(batch)
     }
 
