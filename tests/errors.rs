@@ -7,6 +7,9 @@
 //! Under AddressSanitizer (nightly), which also sees reads:
 //! `RUSTFLAGS=-Zsanitizer=address cargo +nightly test --target x86_64-unknown-linux-gnu --test errors`
 
+#[path = "errors/layers.rs"]
+mod layers;
+
 use microprop::Activation::{Elu, LeakyRelu, Linear, Relu, Sigmoid, Softmax, Tanh};
 use microprop::{
     Activation, Adam, Buffer, Delta, EpsilonPlacement, Initializer, Isa, IsaError, Layer, Layout, LayoutError, Loss,
@@ -258,11 +261,21 @@ fn nothing_is_fine_where_nothing_has_a_meaning() {
 
 #[test]
 fn networks_check_every_length() {
-    let (inputs, outputs, params) = (LAYOUT.inputs(), LAYOUT.outputs(), LAYOUT.params_len());
-    sweep("init", &[write(Buffer::Parameters, params)], &|s| init(&LAYOUT, 1, &mut s[0]));
-    for (mlp, batch) in mlps() {
+    check_every_length(LAYOUT, &mlps(), &[]);
+}
+
+/// Sweeps over every function of these networks of one layout, which takes the inputs `categories` for categories.
+fn check_every_length(layout: Layout<'_>, mlps: &[(Mlp<'_>, usize)], categories: &[usize]) {
+    let (inputs, outputs, params) = (layout.inputs(), layout.outputs(), layout.params_len());
+    let categorized = |x: &mut [f32]| {
+        for x in x.chunks_mut(inputs) {
+            x.iter_mut().enumerate().filter(|(i, _)| categories.contains(i)).for_each(|(_, x)| *x = 1.0);
+        }
+    };
+    sweep("init", &[write(Buffer::Parameters, params)], &|s| init(&layout, 1, &mut s[0]));
+    for &(mlp, batch) in mlps {
         let workspace = mlp.workspace_len(batch).unwrap();
-        let lean = workspace == LAYOUT.lean_workspace_len();
+        let lean = workspace == layout.lean_workspace_len();
         sweep(
             "predict",
             &[
@@ -273,20 +286,28 @@ fn networks_check_every_length() {
             ],
             &|s| {
                 let [params, x, y, workspace] = s else { unreachable!() };
+                categorized(x);
                 mlp.predict(params, x, y, workspace)
             },
         );
-        sweep("forward", &[read(Buffer::Parameters, params), samples(batch, inputs), scratch(workspace)], &|s| {
-            let [params, x, workspace] = s else { unreachable!() };
-            let pass = mlp.forward(params, x, workspace)?;
-            assert_eq!(pass.outputs().len(), batch * outputs);
-            assert!(pass.outputs().iter().all(|y| (0.0..=1.0).contains(y)));
-            Ok(())
-        });
+        for training in [false, true] {
+            sweep("forward", &[read(Buffer::Parameters, params), samples(batch, inputs), scratch(workspace)], &|s| {
+                let [params, x, workspace] = s else { unreachable!() };
+                categorized(x);
+                let pass = match training {
+                    false => mlp.forward(params, x, workspace)?,
+                    true => mlp.forward_training(3, params, x, workspace)?,
+                };
+                assert_eq!(pass.outputs().len(), batch * outputs);
+                assert!(pass.outputs().iter().all(|y| (0.0..=1.0).contains(y)));
+                Ok(())
+            });
+        }
         for optimizer in OPTIMIZERS {
-            let state = LAYOUT.optimizer_len(&optimizer);
+            let state = layout.optimizer_len(&optimizer);
             for before_activation in [false, true] {
-                let good = (numbers(params, 8), numbers(batch * inputs, 9));
+                let mut good = (numbers(params, 8), numbers(batch * inputs, 9));
+                categorized(&mut good.1);
                 sweep(
                     "backward",
                     &[
@@ -307,7 +328,7 @@ fn networks_check_every_length() {
                     &[
                         read(Buffer::OutputDelta, batch * outputs),
                         read(Buffer::Parameters, params),
-                        write(Buffer::Gradient, params),
+                        write(Buffer::Gradient, layout.trainable_len()),
                         write(Buffer::InputDelta, batch * inputs),
                     ],
                     &|s| {
@@ -331,6 +352,7 @@ fn networks_check_every_length() {
                     ],
                     &|s| {
                         let [x, targets, params, state, workspace] = s else { unreachable!() };
+                        categorized(x);
                         trainer.train_step(0, x, Targets::values(targets), params, state, workspace).map(drop)
                     },
                 );
@@ -340,11 +362,12 @@ fn networks_check_every_length() {
                         samples(batch, inputs),
                         read(Buffer::Targets, batch * outputs),
                         read(Buffer::Parameters, params),
-                        write(Buffer::Gradient, params),
+                        write(Buffer::Gradient, layout.trainable_len()),
                         scratch(workspace),
                     ],
                     &|s| {
                         let [x, targets, params, gradient, workspace] = s else { unreachable!() };
+                        categorized(x);
                         trainer.gradient(0, x, Targets::values(targets), params, gradient, workspace).map(drop)
                     },
                 );
@@ -358,6 +381,7 @@ fn networks_check_every_length() {
                     ],
                     &|s| {
                         let [x, targets, params, workspace] = s else { unreachable!() };
+                        categorized(x);
                         trainer.loss(x, Targets::values(targets), params, workspace).map(drop)
                     },
                 );
@@ -365,7 +389,7 @@ fn networks_check_every_length() {
                 sweep(
                     "apply",
                     &[
-                        read(Buffer::Gradient, params),
+                        read(Buffer::Gradient, layout.trainable_len()),
                         write(Buffer::Parameters, params),
                         write(Buffer::OptimizerState, state),
                     ],
@@ -378,7 +402,8 @@ fn networks_check_every_length() {
         }
         // Several samples are the batch schedule's.
         if lean {
-            let (x, params, mut workspace) = (numbers(2 * inputs, 1), numbers(params, 2), vec![0.0; workspace]);
+            let (mut x, params, mut workspace) = (numbers(2 * inputs, 1), numbers(params, 2), vec![0.0; workspace]);
+            categorized(&mut x);
             assert_eq!(mlp.forward(&params, &x, &mut workspace).err(), Some(StepError::LeanBatch { found: 2 }));
         }
     }
