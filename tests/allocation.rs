@@ -6,7 +6,8 @@
 //! allocates its packing buffers on every call: see the end of the file.
 
 use microprop::{
-    Adam, Arithmetic, Isa, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Sgd, Targets, Trainer, init, layout,
+    Adam, Arithmetic, Isa, Layout, Loss, LossFunction, Mlp, Optimizer, Rng, Schedule, Sgd, Targets, Trainer, init,
+    layout,
 };
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::sync::Mutex;
@@ -84,7 +85,7 @@ const fn plain(name: &'static str, layout: Layout<'static>, loss: Loss<'static>,
     Workload { name, layout, loss, optimizer, batch: 8, classes: false }
 }
 
-const WORKLOADS: [Workload; 5] = [
+const WORKLOADS: [Workload; 8] = [
     // The seed workload and a small one of each other kind; narrow, wide and one output; odd sizes.
     plain(
         "seed",
@@ -123,7 +124,57 @@ const WORKLOADS: [Workload; 5] = [
             Optimizer::Sgd(Sgd::new(0.01).nesterov(0.9)),
         )
     },
+    // Layers of all kinds; batch norms, which the lean schedule does not train.
+    Workload {
+        classes: true,
+        ..plain(
+            "layers",
+            layout!(
+                6 => normalization(),
+                embedding(1, 2, 4),
+                dropout(0.1),
+                dense(9, Gelu).with_dropout(0.2).with_residual(1),
+                layer_norm(Mish),
+                dense(9, Elu { alpha: 1.0 }).with_residual(3),
+                rms_norm(Softsign),
+                elementwise(HardSwish),
+                dense(5, Softmax),
+            ),
+            Loss::SmoothedCrossEntropy { smoothing: 0.1 },
+            Optimizer::Adam(Adam::new(0.001)),
+        )
+    },
+    plain(
+        "batch norms",
+        layout!(7 => batch_norm(Linear), dense(17, Silu).without_bias(), batch_norm(Relu), dense(3, Softplus)),
+        Loss::Poisson,
+        Optimizer::Sgd(Sgd::new(0.01).momentum(0.9)),
+    ),
+    plain(
+        "custom loss",
+        layout!(7 => dense(9, Selu), dense(3, HardSigmoid)),
+        Loss::Custom(&Distance),
+        Optimizer::Sgd(Sgd::new(0.01)),
+    ),
 ];
+
+/// The squared distance.
+struct Distance;
+
+impl LossFunction for Distance {
+    fn value(&self, outputs: &[f32], targets: &[f32]) -> f32 {
+        outputs.iter().zip(targets).map(|(y, t)| (y - t) * (y - t)).sum()
+    }
+
+    fn derivative(&self, outputs: &[f32], targets: &[f32], derivative: &mut [f32]) {
+        derivative.iter_mut().zip(outputs.iter().zip(targets)).for_each(|(d, (y, t))| *d = 2.0 * (y - t));
+    }
+}
+
+/// Whether the lean schedule trains it.
+fn takes_one_sample(workload: &Workload) -> bool {
+    workload.name != "batch norms"
+}
 
 /// Trains `steps` steps twice, the first time to get warm, then predicts, takes
 /// losses, gradients and passes; returns the allocations of each after warming up.
@@ -133,16 +184,20 @@ fn count(workload: &Workload, mlp: Mlp<'_>, steps: u64) -> [usize; 3] {
     let batch = if lean { 1 } else { workload.batch };
     let trainer = Trainer::new(mlp, loss, optimizer).unwrap();
     let mut rng = Rng::new(3);
-    let x: Vec<f32> = (0..batch * layout.inputs()).map(|_| rng.uniform()).collect();
+    let mut x: Vec<f32> = (0..batch * layout.inputs()).map(|_| rng.uniform()).collect();
+    if workload.name == "layers" {
+        x.chunks_mut(layout.inputs()).for_each(|x| x[1] = x[1].round());
+    }
     let values: Vec<f32> = (0..batch * layout.outputs()).map(|_| rng.uniform()).collect();
     let classes: Vec<u32> = (0..batch).map(|_| rng.below(layout.outputs() as u32)).collect();
     let targets = if workload.classes { Targets::classes(&classes) } else { Targets::values(&values) };
+    let (weights, ones) = (vec![0.5; batch], vec![1.0; values.len()]);
     let mut params = vec![0.0; layout.params_len()];
     init(&layout, 7, &mut params).unwrap();
     let mut state = vec![0.0; layout.optimizer_len(&optimizer)];
     let mut gradient = vec![0.0; layout.trainable_len()];
     let mut y = vec![0.0; batch * layout.outputs()];
-    let len = mlp.workspace_len(batch).unwrap().max(mlp.predict_workspace_len(batch).unwrap());
+    let len = trainer.workspace_len(batch).unwrap().max(mlp.predict_workspace_len(batch).unwrap());
     let mut workspace = vec![0.0; len];
     let mut train = |steps: u64| {
         for step in 0..steps {
@@ -161,10 +216,13 @@ fn count(workload: &Workload, mlp: Mlp<'_>, steps: u64) -> [usize; 3] {
     let mut other = |times: u64| {
         for step in 0..times {
             trainer.loss(&x, targets, &params, &mut workspace).unwrap();
-            trainer.gradient(0, &x, targets, &params, &mut gradient, &mut workspace).unwrap();
+            trainer.gradient(step, &x, targets, &params, &mut gradient, &mut workspace).unwrap();
             trainer.apply(step, &gradient, &mut params, &mut state).unwrap();
             let pass = mlp.forward(&params, &x, &mut workspace).unwrap();
             pass.gradient(microprop::Delta::Outputs(&y), &params, &mut gradient, None).unwrap();
+            let weighted = targets.with_sample_weights(&weights).with_mask(&ones);
+            trainer.gradient(step, &x, weighted, &params, &mut gradient, &mut workspace).unwrap();
+            mlp.forward_training(step, &params, &x, &mut workspace).unwrap();
         }
     };
     other(200);
@@ -220,6 +278,9 @@ fn one_thread_allocates_nothing() {
         for workload in &WORKLOADS {
             let mlp = Mlp::new(workload.layout, isa);
             for mlp in [mlp, mlp.with_schedule(Schedule::Lean)] {
+                if mlp.schedule() == Schedule::Lean && !takes_one_sample(workload) {
+                    continue;
+                }
                 let steps = if workload.batch > 100 { STEPS / 20 } else { STEPS / scale };
                 assert_eq!(count(workload, mlp, steps), [0; 3], "{}, {mlp:?}", workload.name);
             }
