@@ -111,7 +111,8 @@ fn is_allowed(pair: Pair) -> bool {
     // Of one sample, or two, the batch's own mean and variance leave nothing, or signs.
     let norm_of_few = KIND.contains(&a) && kinds(WIDTH)[chosen_a] == Kind::BatchNorm && b == BATCH;
     let weighted_classes = a == TOP && b == WEIGHING && WEIGHINGS[chosen_b] == Weighs::Classes;
-    !(norm_of_few && BATCHES[chosen_b] < 5) && !(weighted_classes && TOPS[chosen_a].2 != TargetKind::Classes)
+    let without_classes = weighted_classes && TOPS[chosen_a].2 != TargetKind::Classes;
+    !(norm_of_few && BATCHES[chosen_b] < 5 || without_classes)
 }
 
 fn pair(a: usize, chosen_a: usize, b: usize, chosen_b: usize) -> Pair {
@@ -121,9 +122,9 @@ fn pair(a: usize, chosen_a: usize, b: usize, chosen_b: usize) -> Pair {
 /// Every pair that is allowed.
 fn allowed_pairs() -> BTreeSet<Pair> {
     let mut pairs = BTreeSet::new();
-    for a in 0..FACTORS.len() {
-        for b in a + 1..FACTORS.len() {
-            pairs.extend((0..FACTORS[a]).flat_map(|i| (0..FACTORS[b]).map(move |j| (a, i, b, j))));
+    for (b, &choices_b) in FACTORS.iter().enumerate() {
+        for (a, &choices_a) in FACTORS[..b].iter().enumerate() {
+            pairs.extend((0..choices_a).flat_map(|i| (0..choices_b).map(move |j| (a, i, b, j))));
         }
     }
     pairs.into_iter().filter(|&pair| is_allowed(pair)).collect()
