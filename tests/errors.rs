@@ -10,7 +10,7 @@
 #[path = "errors/layers.rs"]
 mod layers;
 
-use microprop::Activation::{Elu, LeakyRelu, Linear, Relu, Sigmoid, Softmax, Tanh};
+use microprop::Activation::{Elu, Gelu, LeakyRelu, Linear, Relu, Sigmoid, Softmax, Tanh};
 use microprop::{
     Activation, Adam, Buffer, Delta, EpsilonPlacement, Initializer, Isa, IsaError, Layer, Layout, LayoutError, Loss,
     LossFunction, Mlp, Optimizer, Penalty, Rng, Schedule, Sgd, StepError, Targets, Trainer, TrainerError, hash, init,
@@ -1261,14 +1261,33 @@ fn random_calls_neither_panic_nor_write_where_they_should_not() {
             }
         } else {
             let depth = size(rng, 4);
-            let hidden = [Relu, Tanh, Sigmoid, LeakyRelu { slope: 0.1 }, Linear][rng.below(5) as usize];
-            let layers: Vec<Layer> = (0..depth)
-                .map(|l| {
-                    let layer = Layer::dense(size(rng, 36), if l + 1 == depth { activation } else { hidden });
-                    let layer = if rng.below(3) == 0 { layer.with_init(Initializer::HeNormal) } else { layer };
-                    if rng.below(4) == 0 { layer.with_penalty(Penalty::elastic_net(0.1, 0.2)) } else { layer }
-                })
-                .collect();
+            let hidden = [Relu, Tanh, Gelu, LeakyRelu { slope: 0.1 }, Linear][rng.below(5) as usize];
+            let mut layers = Vec::new();
+            if rng.below(6) == 0 {
+                layers.push(Layer::normalization());
+            }
+            for l in 0..depth {
+                let last = l + 1 == depth;
+                let mut layer = Layer::dense(size(rng, 36), if last { activation } else { hidden });
+                if rng.below(3) == 0 {
+                    layer = layer.with_init(Initializer::HeNormal);
+                }
+                if rng.below(4) == 0 {
+                    layer = layer.with_penalty(Penalty::elastic_net(0.1, 0.2));
+                }
+                if rng.below(5) == 0 {
+                    layer = layer.without_bias();
+                }
+                if !last && rng.below(3) == 0 {
+                    layer = layer.with_dropout(0.3);
+                }
+                layers.push(layer);
+                if !last && rng.below(3) == 0 {
+                    let others = [Layer::layer_norm, Layer::rms_norm, Layer::batch_norm, Layer::elementwise];
+                    let other = others[rng.below(4) as usize](hidden);
+                    layers.push(other.with_residual(rng.below(2) as usize));
+                }
+            }
             let layout = Layout::new(size(rng, 20), &layers).unwrap();
             let lean = rng.below(3) == 0;
             let mut mlp =
@@ -1277,7 +1296,7 @@ fn random_calls_neither_panic_nor_write_where_they_should_not() {
                 mlp = mlp.with_schedule(Schedule::Lean);
             }
             let batch = if lean && rng.below(8) > 0 { 1 } else { size(rng, 9) };
-            let (params_len, outputs) = (layout.params_len(), layout.outputs());
+            let (params_len, trainable_len, outputs) = (layout.params_len(), layout.trainable_len(), layout.outputs());
             let x_len = batch * layout.inputs();
             let loss = match (activation, rng.below(3)) {
                 (Sigmoid, 0) => Loss::BinaryCrossEntropy,
@@ -1309,7 +1328,7 @@ fn random_calls_neither_panic_nor_write_where_they_should_not() {
                         0 if takes_classes(loss) || wrong == 5 => Targets::classes(&classes),
                         _ => Targets::values(values.slice()),
                     };
-                    let mut out = guarded(rng, if kind == 5 { state_len } else { params_len });
+                    let mut out = guarded(rng, if kind == 5 { state_len } else { trainable_len });
                     let (o, step) = (out.slice(), u64::from(rng.next_u32()));
                     let result = match kind {
                         5 => trainer.train_step(step, x.slice(), targets, params.slice(), o, s.slice()),
@@ -1318,7 +1337,7 @@ fn random_calls_neither_panic_nor_write_where_they_should_not() {
                     (result.is_ok(), format!("train_step or gradient {result:?}"), vec![params, out], vec![s, x])
                 }
                 7 => {
-                    let mut out = guarded(rng, if lean { params_len } else { state_len });
+                    let mut out = guarded(rng, if lean { trainable_len } else { state_len });
                     let mut below = guarded(rng, x_len);
                     let delta = match rng.below(2) {
                         0 => Delta::Outputs(values.slice()),
@@ -1337,7 +1356,7 @@ fn random_calls_neither_panic_nor_write_where_they_should_not() {
                 }
                 _ => {
                     let mut state = guarded(rng, state_len);
-                    let mut gradient = guarded(rng, params_len);
+                    let mut gradient = guarded(rng, trainable_len);
                     let result = trainer.apply(3, gradient.slice(), params.slice(), state.slice());
                     let _ = init(&layout, call as u64, s.slice());
                     (result.is_ok(), format!("apply {result:?}"), vec![params, state], vec![s])

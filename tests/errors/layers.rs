@@ -1,7 +1,7 @@
 //! What can be wrong with layers of other kinds than dense ones: see [`super`].
 
 use super::*;
-use microprop::Activation::{Gelu, HardSwish};
+use microprop::Activation::HardSwish;
 
 const BELOW: [Layer; 3] = [Layer::normalization(), Layer::embedding(1, 3, 2), Layer::dropout(0.2)];
 
