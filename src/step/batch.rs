@@ -6,7 +6,7 @@
 //! is summed over the whole batch in one order and meets the optimizer in registers.
 //! No sum is split between threads, so their number changes no bit.
 
-use super::layers::{Context, Inputs};
+use super::layers::{Context, Inputs, Step};
 use super::plan::{Banks, Parts, Plan, join, part};
 use super::{Delta, Mlp, Mode, StepLoss, Update};
 use crate::activation::Activation;
@@ -33,7 +33,7 @@ impl Context<'_> {
         let first = pieces / 2;
         let middle = self.row_boundary(slice.offset + slice.params.len() / pieces * first);
         let (left, right) = slice.split_at(middle);
-        let (left_scratch, right_scratch) = scratch.split_at_mut(first * self.plan.scratch);
+        let (left_scratch, right_scratch) = scratch.split_at_mut(first * self.step.plan.scratch);
         join(
             || self.update_all(operands, rule, left, first, left_scratch),
             || self.update_all(operands, rule, right, pieces - first, right_scratch),
@@ -42,7 +42,7 @@ impl Context<'_> {
 
     /// The start of the row of W or bias in which parameter `at` lies.
     fn row_boundary(&self, at: usize) -> usize {
-        let places = self.mlp.layout.places();
+        let places = self.step.mlp.layout.places();
         match places.take_while(|place| place.offset <= at).last() {
             Some(place) if place.params == 0 => at,
             Some(place) => place.offset + (at - place.offset) / place.row_len() * place.row_len(),
@@ -51,26 +51,29 @@ impl Context<'_> {
     }
 
     /// One piece of phase 2: whole rows of one or more layers.
-    fn update_piece(&self, operands: &OperandBanks<'_>, rule: &Rule, mut slice: ParamSlice<'_>, scratch: &mut [f32]) {
-        for place in self.mlp.layout.places() {
-            let (start, end) = (place.offset, place.offset + place.params);
-            let slice_end = slice.offset + slice.params.len();
-            if end <= slice.offset || slice_end <= start {
+    fn update_piece(&self, operands: &OperandBanks<'_>, rule: &Rule, slice: ParamSlice<'_>, scratch: &mut [f32]) {
+        let ParamSlice { offset, params, state: [first_state, second_state] } = slice;
+        let slice_end = offset + params.len();
+        for place in self.step.mlp.layout.places() {
+            let (start, end) = (place.offset.max(offset), (place.offset + place.params).min(slice_end));
+            if start >= end {
                 continue;
             }
-            let (own, rest) = slice.split_at(end.min(slice_end));
-            slice = rest;
-            let rows = if own.params.len() == place.params {
+            let rows = if end - start == place.params {
                 0..place.rows()
             } else {
-                let first = (own.offset - start) / place.row_len();
-                first..first + own.params.len() / place.row_len()
+                let row_len = place.row_len();
+                (start - place.offset) / row_len..(end - place.offset) / row_len
             };
             let x = self.inputs_of(&place, operands.x, operands.values);
             let delta = self.delta_of(place.index, place.outputs, operands.output_delta, operands.deltas);
             // A gradient that is only written down is given its penalties afterwards.
-            let penalty = if matches!(rule, Rule::Gradient) { None } else { self.mlp.layout.penalty(&place) };
-            let band = Band { rows, params: own.params, state: own.state, penalty };
+            let penalty = if matches!(rule, Rule::Gradient) { None } else { self.step.mlp.layout.penalty(&place) };
+            let own = start - offset..end - offset;
+            // A state that the rule does not use is empty.
+            let first = if first_state.is_empty() { &mut [][..] } else { &mut first_state[own.clone()] };
+            let second = if second_state.is_empty() { &mut [][..] } else { &mut second_state[own.clone()] };
+            let band = Band { rows, params: &mut params[own], state: [first, second], penalty };
             self.update(&place, Operands { x, delta }, operands.moments, rule, band, scratch);
         }
     }
@@ -86,7 +89,7 @@ impl Context<'_> {
         if pieces <= 1 {
             return work(self, params, &mut share);
         }
-        let rows = share.inputs.x.len() / self.mlp.layout.inputs();
+        let rows = share.inputs.x.len() / self.step.mlp.layout.inputs();
         if rows < 2 {
             return work(self, params, &mut share);
         }
@@ -108,7 +111,7 @@ struct Share<'w> {
 
 impl<'w> Share<'w> {
     fn split_at(self, rows: usize, context: &Context<'_>, pieces: usize) -> (Self, Self) {
-        let (inputs, outputs) = (context.mlp.layout.inputs(), context.plan.outputs);
+        let (inputs, outputs) = (context.step.mlp.layout.inputs(), context.step.plan.outputs);
         let Inputs { x, first_row } = self.inputs;
         let (x, other_x) = x.split_at(rows * inputs);
         let terms = self.objective.map_or(outputs, |(objective, _)| objective.loss.terms_per_sample(outputs));
@@ -126,8 +129,8 @@ impl<'w> Share<'w> {
             }
             None => (None, None),
         };
-        let (banks, other_banks) = self.banks.split_at(rows, &context.plan, terms);
-        let (scratch, other_scratch) = self.scratch.split_at_mut(pieces * context.plan.scratch);
+        let (banks, other_banks) = self.banks.split_at(rows, &context.step.plan, terms);
+        let (scratch, other_scratch) = self.scratch.split_at_mut(pieces * context.step.plan.scratch);
         (
             Self { inputs: Inputs { x, first_row }, objective, input_delta, banks, scratch },
             Self {
@@ -179,32 +182,23 @@ fn loss_of(context: &Context<'_>, share: &mut Share<'_>) {
     if let Some((objective, scale)) = share.objective {
         let output = Output {
             objective,
-            activation: context.mlp.layout.output_activation(),
-            width: context.plan.outputs,
+            activation: context.step.mlp.layout.output_activation(),
+            width: context.step.plan.outputs,
             scale,
             values: share.banks.outputs,
             delta: share.banks.output_delta,
             terms: share.banks.terms,
             scratch: share.scratch,
         };
-        kernels::loss_and_delta(context.mlp.engine.isa, output);
+        kernels::loss_and_delta(context.step.mlp.engine.isa, output);
     }
-}
-
-/// A pass on its way: what its phases share.
-struct Step<'a> {
-    mlp: &'a Mlp<'a>,
-    plan: Plan,
-    mode: Mode,
-    top: Activation,
-    x: &'a [f32],
-    params: &'a [f32],
 }
 
 impl Step<'_> {
     /// Runs `work` on all samples, in pieces.
     fn on_samples(
         &self,
+        params: &[f32],
         objective: Option<(Objective<'_>, f32)>,
         input_delta: Option<&mut [f32]>,
         workspace: &mut [f32],
@@ -213,11 +207,7 @@ impl Step<'_> {
         let Parts { banks, statistics, scratch } = self.plan.split(workspace);
         let inputs = Inputs { x: self.x, first_row: 0 };
         let share = Share { inputs, objective, input_delta, banks, scratch };
-        self.context(statistics).phase_one(self.params, share, self.plan.pieces, work);
-    }
-
-    fn context<'c>(&'c self, statistics: &'c [f32]) -> Context<'c> {
-        Context { mlp: self.mlp, plan: self.plan, mode: self.mode, top: self.top, statistics }
+        Context { step: self, statistics }.phase_one(params, share, self.plan.pieces, work);
     }
 
     /// The batch norms, first to last.
@@ -229,15 +219,15 @@ impl Step<'_> {
 
     /// Works out what batch norm `l` has to know of all samples before it can go on: moments on
     /// the way forward, sums on the way back.
-    fn meet(&self, l: usize, back: bool, workspace: &mut [f32]) {
+    fn meet(&self, params: &[f32], l: usize, back: bool, workspace: &mut [f32]) {
         let Parts { banks, statistics, .. } = self.plan.split(workspace);
-        let context = self.context(&[]);
+        let context = Context { step: self, statistics: &[] };
         let place = self.mlp.layout.place(l);
         let x = context.inputs_of(&place, self.x, banks.values.each_ref().map(|bank| &**bank));
         if back {
             let delta =
                 context.delta_of(l, place.outputs, banks.output_delta, banks.deltas.each_ref().map(|bank| &**bank));
-            context.batch_sums(l, self.params, x, delta, statistics);
+            context.batch_sums(l, params, x, delta, statistics);
         } else {
             context.batch_moments(l, x, statistics);
         }
@@ -245,14 +235,14 @@ impl Step<'_> {
 
     /// Forward through the layers below the last batch norm that has to wait for all samples; returns
     /// the first layer that is left.
-    fn forward_to_last_meeting(&self, workspace: &mut [f32]) -> usize {
+    fn forward_to_last_meeting(&self, params: &[f32], workspace: &mut [f32]) -> usize {
         let mut start = 0;
         if self.mode != Mode::Inference {
             for l in self.batch_norms() {
-                self.on_samples(None, None, workspace, &|context: &Context<'_>, params, share| {
+                self.on_samples(params, None, None, workspace, &|context: &Context<'_>, params, share| {
                     context.forward(start..l, params, share.inputs, &mut share.banks, share.scratch);
                 });
-                self.meet(l, false, workspace);
+                self.meet(params, l, false, workspace);
                 start = l;
             }
         }
@@ -260,17 +250,17 @@ impl Step<'_> {
     }
 
     /// Back through all layers, from the deltas at the outputs.
-    fn backward(&self, mut input_delta: Option<&mut [f32]>, workspace: &mut [f32]) {
+    fn backward(&self, params: &[f32], input_delta: Option<&mut [f32]>, workspace: &mut [f32]) {
         let mut end = self.mlp.layout.layers().len();
         for l in self.batch_norms().rev() {
-            self.on_samples(None, None, workspace, &|context: &Context<'_>, params, share| {
+            self.on_samples(params, None, None, workspace, &|context: &Context<'_>, params, share| {
                 let first_row = share.inputs.first_row;
                 context.deltas(l + 1..end, params, first_row, &mut share.banks, share.scratch);
             });
-            self.meet(l, true, workspace);
+            self.meet(params, l, true, workspace);
             end = l + 1;
         }
-        self.on_samples(None, input_delta.take(), workspace, &|context: &Context<'_>, params, share| {
+        self.on_samples(params, None, input_delta, workspace, &|context: &Context<'_>, params, share| {
             back_to_inputs(context, params, share, end);
         });
     }
@@ -296,9 +286,10 @@ pub(super) fn run(
     target: Update<'_>,
     workspace: &mut [f32],
 ) -> Result<StepLoss, StepError> {
-    let data = phase_one(mlp, plan, mode, x, objective, target.params(), workspace, true);
+    let step = Step { mlp, plan, mode, top: objective.loss.top(mlp.layout.output_activation()), x };
+    let data = phase_one(&step, objective, target.params(), workspace, true);
     let loss = StepLoss::new(data, mlp.penalty_of(target.params()))?;
-    phase_two(mlp, plan, mode, x, target, workspace);
+    phase_two(&step, target, workspace);
     Ok(loss)
 }
 
@@ -311,29 +302,19 @@ pub(super) fn loss(
     params: &[f32],
     workspace: &mut [f32],
 ) -> f32 {
-    phase_one(mlp, plan, Mode::Inference, x, objective, params, workspace, false)
+    let top = objective.loss.top(mlp.layout.output_activation());
+    phase_one(&Step { mlp, plan, mode: Mode::Inference, top, x }, objective, params, workspace, false)
 }
 
 /// Forward and loss of the data, and the deltas of all layers if they are wanted.
-#[expect(clippy::too_many_arguments, reason = "a network, how it runs, what it is given, what is wanted")]
-fn phase_one(
-    mlp: &Mlp<'_>,
-    plan: Plan,
-    mode: Mode,
-    x: &[f32],
-    objective: Objective<'_>,
-    params: &[f32],
-    workspace: &mut [f32],
-    deltas: bool,
-) -> f32 {
-    let (loss, batch, outputs) = (objective.loss, plan.batch, plan.outputs);
-    let step = Step { mlp, plan, mode, top: loss.top(mlp.layout.output_activation()), x, params };
+fn phase_one(step: &Step<'_>, objective: Objective<'_>, params: &[f32], workspace: &mut [f32], deltas: bool) -> f32 {
+    let (loss, batch, outputs) = (objective.loss, step.plan.batch, step.plan.outputs);
     let count = objective.count(batch, outputs);
     let objective = Some((objective, loss.delta_scale(count)));
-    let layers = mlp.layout.layers().len();
-    let batch_norm = mlp.layout.has_batch_norm();
-    let start = if batch_norm { step.forward_to_last_meeting(workspace) } else { 0 };
-    step.on_samples(objective, None, workspace, &|context: &Context<'_>, params, share| {
+    let layers = step.mlp.layout.layers().len();
+    let batch_norm = step.mlp.layout.has_batch_norm();
+    let start = if batch_norm { step.forward_to_last_meeting(params, workspace) } else { 0 };
+    step.on_samples(params, objective, None, workspace, &|context: &Context<'_>, params, share| {
         context.forward(start..layers, params, share.inputs, &mut share.banks, share.scratch);
         loss_of(context, share);
         if deltas && !batch_norm {
@@ -341,30 +322,30 @@ fn phase_one(
         }
     });
     if deltas && batch_norm {
-        step.backward(None, workspace);
+        step.backward(params, None, workspace);
     }
-    let terms = &plan.terms(workspace)[..batch * loss.terms_per_sample(outputs)];
-    kernels::sum(mlp.engine.isa, terms) / loss.divisor(count)
+    let terms = &step.plan.terms(workspace)[..batch * loss.terms_per_sample(outputs)];
+    kernels::sum(step.mlp.engine.isa, terms) / loss.divisor(count)
 }
 
 /// Updates or writes down all gradients, from the values and deltas in the workspace.
-fn phase_two(mlp: &Mlp<'_>, plan: Plan, mode: Mode, x: &[f32], target: Update<'_>, workspace: &mut [f32]) {
-    let top = mlp.layout.output_activation();
+fn phase_two(step: &Step<'_>, target: Update<'_>, workspace: &mut [f32]) {
     let Parts { banks: Banks { values, deltas, output_delta, moments, .. }, statistics, scratch } =
-        plan.split(workspace);
-    let context = Context { mlp, plan, mode, top, statistics };
+        step.plan.split(workspace);
+    let context = Context { step, statistics };
+    let (layout, pieces) = (&step.mlp.layout, step.plan.pieces);
     let (values, deltas) = (values.map(|bank| &*bank), deltas.map(|bank| &*bank));
-    let operands = OperandBanks { x, values, deltas, output_delta, moments };
+    let operands = OperandBanks { x: step.x, values, deltas, output_delta, moments };
     match target {
         Update::Apply { rule, params, state } => {
-            let (params, running) = params.split_at_mut(mlp.layout.trainable_len());
-            context.update_all(&operands, rule, ParamSlice { offset: 0, params, state }, plan.pieces, scratch);
+            let (params, running) = params.split_at_mut(layout.trainable_len());
+            context.update_all(&operands, rule, ParamSlice { offset: 0, params, state }, pieces, scratch);
             context.update_statistics(running);
         }
         Update::Store { params, gradient } => {
             let slice = ParamSlice { offset: 0, params: &mut *gradient, state: [&mut [], &mut []] };
-            context.update_all(&operands, &Rule::Gradient, slice, plan.pieces, scratch);
-            mlp.penalize(params, gradient);
+            context.update_all(&operands, &Rule::Gradient, slice, pieces, scratch);
+            step.mlp.penalize(params, gradient);
         }
     }
 }
@@ -372,18 +353,18 @@ fn phase_two(mlp: &Mlp<'_>, plan: Plan, mode: Mode, x: &[f32], target: Update<'_
 /// A forward pass that keeps everything.
 pub(super) fn forward(mlp: &Mlp<'_>, plan: Plan, mode: Mode, params: &[f32], x: &[f32], workspace: &mut [f32]) {
     let activation = mlp.layout.output_activation();
-    let step = Step { mlp, plan, mode, top: above(activation), x, params };
-    let start = step.forward_to_last_meeting(workspace);
+    let step = Step { mlp, plan, mode, top: above(activation), x };
+    let start = step.forward_to_last_meeting(params, workspace);
     let layers = mlp.layout.layers().len();
-    step.on_samples(None, None, workspace, &|context: &Context<'_>, params, share| {
+    step.on_samples(params, None, None, workspace, &|context: &Context<'_>, params, share| {
         context.forward(start..layers, params, share.inputs, &mut share.banks, share.scratch);
         let Banks { outputs, terms, .. } = &mut share.banks;
         if activation == Activation::Softmax {
-            kernels::softmax(context.mlp.engine.isa, outputs, context.plan.outputs);
+            kernels::softmax(context.step.mlp.engine.isa, outputs, context.step.plan.outputs);
         } else if activation.slopes_at_pre_activation() {
             // There are no addends of a loss yet: their place keeps what the slope is taken at.
             terms.copy_from_slice(outputs);
-            kernels::activate(context.mlp.engine.isa, activation, outputs);
+            kernels::activate(context.step.mlp.engine.isa, activation, outputs);
         }
     });
 }
@@ -413,7 +394,7 @@ pub(super) fn backward(
         let slope_at = if activation.slopes_at_pre_activation() { terms } else { outputs };
         kernels::slope(mlp.engine.isa, activation, output_delta, slope_at, plan.outputs);
     }
-    let step = Step { mlp, plan, mode, top: above(activation), x, params: target.params() };
-    step.backward(input_delta, workspace);
-    phase_two(mlp, plan, mode, x, target, workspace);
+    let step = Step { mlp, plan, mode, top: above(activation), x };
+    step.backward(target.params(), input_delta, workspace);
+    phase_two(&step, target, workspace);
 }

@@ -10,13 +10,20 @@ use crate::layout::{Place, Source};
 use crate::optimizer::Rule;
 use core::ops::Range;
 
-/// What all pieces of a step share.
-pub(super) struct Context<'a> {
+/// A pass, or a step: what does not change on its way.
+pub(super) struct Step<'a> {
     pub(super) mlp: &'a Mlp<'a>,
     pub(super) plan: Plan,
     pub(super) mode: Mode,
     /// Where the last layer stops: before its activation if the loss takes it from there.
     pub(super) top: Activation,
+    /// The inputs of all samples.
+    pub(super) x: &'a [f32],
+}
+
+/// What all pieces of a phase share.
+pub(super) struct Context<'a> {
+    pub(super) step: &'a Step<'a>,
     /// What batch norms know of the batch: see [`statistics_len`].
     pub(super) statistics: &'a [f32],
 }
@@ -31,36 +38,36 @@ pub(super) struct Inputs<'a> {
 
 impl Context<'_> {
     pub(super) fn last(&self) -> usize {
-        self.mlp.layout.layers().len() - 1
+        self.step.mlp.layout.layers().len() - 1
     }
 
     /// The section of hidden layer `l`, of `width` units, in its bank.
     #[inline]
     fn section(&self, l: usize, width: usize) -> Section {
-        self.plan.section(&self.mlp.layout, l, width)
+        self.step.plan.section(&self.step.mlp.layout, l, width)
     }
 
     /// The outputs' own bank.
     #[inline]
     fn outputs(&self) -> Section {
-        Section { stride: self.plan.outputs, offset: 0, width: self.plan.outputs }
+        Section { stride: self.step.plan.outputs, offset: 0, width: self.step.plan.outputs }
     }
 
     /// The moments of norm layer `l`.
     fn moments(&self, l: usize) -> Section {
-        let below = self.mlp.layout.places().take(l).map(|place| super::plan::moments_len(&place)).sum();
-        Section { stride: self.plan.moments, offset: below, width: 2 }
+        let below = self.step.mlp.layout.places().take(l).map(|place| super::plan::moments_len(&place)).sum();
+        Section { stride: self.step.plan.moments, offset: below, width: 2 }
     }
 
     /// Where the statistics of batch norm `l` lie.
     pub(super) fn statistics_range(&self, l: usize) -> Range<usize> {
-        let start = self.mlp.layout.places().take(l).map(|place| statistics_len(&place)).sum();
-        start..start + statistics_len(&self.mlp.layout.place(l))
+        let start = self.step.mlp.layout.places().take(l).map(|place| statistics_len(&place)).sum();
+        start..start + statistics_len(&self.step.mlp.layout.place(l))
     }
 
     /// What batch norm `place` takes for mean and variance: the batch's in training, else the running ones.
     fn features<'f>(&'f self, place: &Place<'_>, epsilon: f32, params: &'f [f32]) -> Features<'f> {
-        let (mean, variance) = match self.mode {
+        let (mean, variance) = match self.step.mode {
             Mode::Training { .. } => {
                 self.statistics[self.statistics_range(place.index)][..2 * place.inputs].split_at(place.inputs)
             }
@@ -100,11 +107,11 @@ impl Context<'_> {
         scratch: &mut [f32],
     ) {
         let last = self.last();
-        for place in self.mlp.layout.places() {
+        for place in self.step.mlp.layout.places() {
             if !layers.contains(&place.index) {
                 continue;
             }
-            if !self.mlp.layout.is_plain(&place) {
+            if !self.step.mlp.layout.is_plain(&place) {
                 self.any_forward(&place, params, inputs, banks, scratch);
                 continue;
             }
@@ -114,11 +121,11 @@ impl Context<'_> {
             let x =
                 if l == 0 { Rows::dense(inputs.x, place.inputs) } else { self.section(l - 1, place.inputs).rows(from) };
             let (y, activation) = if l == last {
-                (RowsMut::dense(banks.outputs, place.outputs), self.top)
+                (RowsMut::dense(banks.outputs, place.outputs), self.step.top)
             } else {
                 (self.section(l, place.outputs).rows_mut(to), place.layer.activation)
             };
-            kernels::with_bias(self.mlp.engine, x, weights, bias, activation, y, scratch);
+            kernels::with_bias(self.step.mlp.engine, x, weights, bias, activation, y, scratch);
         }
     }
 
@@ -138,24 +145,24 @@ impl Context<'_> {
         let z = section.rows_mut(if last { &mut *banks.outputs } else { &mut *to });
         if let Kind::BatchNorm { epsilon, .. } = place.layer.kind {
             let affine = Affine::of(place.of(params), place.inputs);
-            kernels::feature_norm(self.mlp.engine.isa, x, self.features(place, epsilon, params), affine, z);
+            kernels::feature_norm(self.step.mlp.engine.isa, x, self.features(place, epsilon, params), affine, z);
         } else {
             let moments = self.moments(l).rows_mut(banks.moments);
-            pre_activations(self.mlp.engine, place, params, x, z, moments, scratch);
+            pre_activations(self.step.mlp.engine, place, params, x, z, moments, scratch);
         }
         let follow = Follow {
             residual: None,
-            activation: if last { self.top } else { place.layer.activation },
+            activation: if last { self.step.top } else { place.layer.activation },
             kept: (place.layer.keeps() && !last).then(|| section.kept().offset),
-            dropout: self.mode.dropout(l, place.layer),
+            dropout: self.step.mode.dropout(l, place.layer),
             first_row: inputs.first_row,
         };
-        let source = self.mlp.layout.residual_source(l);
+        let source = self.step.mlp.layout.residual_source(l);
         if source.is_none() && follow.dropout.is_none() && follow.activation == Activation::Linear {
             return;
         }
-        let of_inputs = Rows::dense(inputs.x, self.mlp.layout.inputs());
-        let isa = self.mlp.engine.isa;
+        let of_inputs = Rows::dense(inputs.x, self.step.mlp.layout.inputs());
+        let isa = self.step.mlp.engine.isa;
         if last {
             let residual = source.map(|source| match source {
                 Source::Inputs => Addend::Rows(of_inputs),
@@ -182,7 +189,7 @@ impl Context<'_> {
         banks: &mut Banks<'_>,
         scratch: &mut [f32],
     ) {
-        let layout = &self.mlp.layout;
+        let layout = &self.step.mlp.layout;
         for l in layers.rev() {
             let (place, below) = (layout.place(l), &layout.layers()[l - 1]);
             let section = self.section(l - 1, place.inputs);
@@ -194,12 +201,12 @@ impl Context<'_> {
             };
             let values = &*banks.values[(l - 1) % 2];
             let slope_at = if below.keeps() { section.kept() } else { section }.rows(values);
-            let (activation, dropout) = (below.activation, self.mode.dropout(l - 1, below));
+            let (activation, dropout) = (below.activation, self.step.mode.dropout(l - 1, below));
             let source = Source::Layer(l - 1);
             if matches!(place.layer.kind, Kind::Dense { .. }) && dropout.is_none() && !layout.is_source(source) {
                 let (weights, _) = place.split(params);
                 let to = section.rows_mut(to);
-                kernels::delta(self.mlp.engine, delta, weights, slope_at, activation, to, scratch);
+                kernels::delta(self.step.mlp.engine, delta, weights, slope_at, activation, to, scratch);
                 continue;
             }
             let x = section.rows(values);
@@ -213,11 +220,11 @@ impl Context<'_> {
                 } else {
                     Addend::Rows(self.section(m, place.inputs).rows(from))
                 };
-                kernels::add(self.mlp.engine.isa, section.rows_mut(to), addend);
+                kernels::add(self.step.mlp.engine.isa, section.rows_mut(to), addend);
             }
             if dropout.is_some() || activation != Activation::Linear {
                 let back = Back { activation, at: slope_at, dropout, first_row };
-                kernels::back(self.mlp.engine.isa, section.rows_mut(to), back);
+                kernels::back(self.step.mlp.engine.isa, section.rows_mut(to), back);
             }
         }
     }
@@ -231,7 +238,7 @@ impl Context<'_> {
         to: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let layout = &self.mlp.layout;
+        let layout = &self.step.mlp.layout;
         let (place, width) = (layout.place(0), layout.inputs());
         let deltas = [&*banks.deltas[0], &*banks.deltas[1]];
         let delta = self.delta_of(0, place.outputs, banks.output_delta, deltas);
@@ -239,7 +246,7 @@ impl Context<'_> {
         self.any_delta(&place, params, delta, Rows::dense(x, width), moments, RowsMut::dense(to, width), scratch);
         for m in layout.residuals_from(Source::Inputs) {
             let addend = Addend::Rows(self.delta_of(m, width, banks.output_delta, deltas));
-            kernels::add(self.mlp.engine.isa, RowsMut::dense(to, width), addend);
+            kernels::add(self.step.mlp.engine.isa, RowsMut::dense(to, width), addend);
         }
     }
 
@@ -255,12 +262,12 @@ impl Context<'_> {
         below: RowsMut<'_>,
         scratch: &mut [f32],
     ) {
-        let isa = self.mlp.engine.isa;
+        let isa = self.step.mlp.engine.isa;
         match place.layer.kind {
             Kind::Dense { .. } => {
                 let nothing = Rows::dense(&[], place.inputs);
                 let (weights, _) = place.split(params);
-                kernels::delta(self.mlp.engine, delta, weights, nothing, Activation::Linear, below, scratch);
+                kernels::delta(self.step.mlp.engine, delta, weights, nothing, Activation::Linear, below, scratch);
             }
             Kind::Activation => kernels::copy_rows(delta, below),
             Kind::LayerNorm { .. } | Kind::RmsNorm { .. } => {
@@ -269,7 +276,7 @@ impl Context<'_> {
             }
             Kind::BatchNorm { epsilon, .. } => {
                 let gamma = &place.of(params)[..place.inputs];
-                let sums = match self.mode {
+                let sums = match self.step.mode {
                     Mode::Inference => None,
                     Mode::Training { .. } => {
                         let sums = &self.statistics[self.statistics_range(place.index)][2 * place.inputs..];
@@ -278,7 +285,7 @@ impl Context<'_> {
                     }
                 };
                 let features = self.features(place, epsilon, params);
-                kernels::feature_norm_delta(isa, delta, x, features, gamma, sums, self.plan.batch, below);
+                kernels::feature_norm_delta(isa, delta, x, features, gamma, sums, self.step.plan.batch, below);
             }
             Kind::Normalization => kernels::standardize_delta(isa, delta, place.statistics(params).1, below),
             Kind::Embedding { column, categories, dimensions } => {
@@ -291,33 +298,33 @@ impl Context<'_> {
     pub(super) fn batch_moments(&self, l: usize, x: Rows<'_>, statistics: &mut [f32]) {
         let statistics = &mut statistics[self.statistics_range(l)];
         let (mean, rest) = statistics.split_at_mut(x.width);
-        kernels::feature_moments(self.mlp.engine.isa, x, mean, &mut rest[..x.width]);
+        kernels::feature_moments(self.step.mlp.engine.isa, x, mean, &mut rest[..x.width]);
     }
 
     /// The gradients of γ and β of batch norm `l`, over the whole batch.
     pub(super) fn batch_sums(&self, l: usize, params: &[f32], x: Rows<'_>, delta: Rows<'_>, statistics: &mut [f32]) {
-        let place = self.mlp.layout.place(l);
+        let place = self.step.mlp.layout.place(l);
         let Kind::BatchNorm { epsilon, .. } = place.layer.kind else { return };
         let (moments, sums) = statistics[self.statistics_range(l)].split_at_mut(2 * x.width);
-        let (mean, variance) = match self.mode {
+        let (mean, variance) = match self.step.mode {
             Mode::Training { .. } => moments.split_at(x.width),
             Mode::Inference => place.statistics(params),
         };
         let (gamma, beta) = sums.split_at_mut(x.width);
         let features = Features { mean, variance, epsilon };
-        kernels::feature_sums(self.mlp.engine.isa, delta, x, features, gamma, beta);
+        kernels::feature_sums(self.step.mlp.engine.isa, delta, x, features, gamma, beta);
     }
 
     /// Moves the running statistics, which lie behind the trainable parameters, towards those of the batch.
     pub(super) fn update_statistics(&self, running: &mut [f32]) {
-        if !self.mlp.layout.has_batch_norm() || self.mode == Mode::Inference {
+        if !self.step.mlp.layout.has_batch_norm() || self.step.mode == Mode::Inference {
             return;
         }
-        for place in self.mlp.layout.places() {
+        for place in self.step.mlp.layout.places() {
             if let Kind::BatchNorm { momentum, .. } = place.layer.kind {
-                let start = place.statistics - self.mlp.layout.trainable_len();
+                let start = place.statistics - self.step.mlp.layout.trainable_len();
                 let batch = &self.statistics[self.statistics_range(place.index)][..2 * place.inputs];
-                kernels::approach(self.mlp.engine.isa, &mut running[start..start + batch.len()], batch, momentum);
+                kernels::approach(self.step.mlp.engine.isa, &mut running[start..start + batch.len()], batch, momentum);
             }
         }
     }
@@ -333,10 +340,10 @@ impl Context<'_> {
         band: Band<'_>,
         scratch: &mut [f32],
     ) {
-        let isa = self.mlp.engine.isa;
+        let isa = self.step.mlp.engine.isa;
         let Operands { x, delta } = operands;
         match place.layer.kind {
-            Kind::Dense { .. } => kernels::update(self.mlp.engine, operands, rule, band, scratch),
+            Kind::Dense { .. } => kernels::update(self.step.mlp.engine, operands, rule, band, scratch),
             Kind::LayerNorm { .. } | Kind::RmsNorm { .. } => {
                 let moments = self.moments(place.index).rows(moments);
                 kernels::sample_norm_update(isa, delta, x, moments, rule, band);
