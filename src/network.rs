@@ -57,6 +57,8 @@ pub struct Network {
 pub struct NetworkBuilder {
     inputs: usize,
     layers: Vec<Layer>,
+    /// What was asked of a layer that is not there.
+    misplaced: Option<LayoutError>,
     penalty: Penalty,
     seed: u64,
     isa: Option<Isa>,
@@ -107,10 +109,11 @@ impl NetworkBuilder {
     }
 
     /// Adds what enters `span` layers, the one added last being the last of them, to its pre-activations: see
-    /// [`Layer::with_residual`].
+    /// [`Layer::with_residual`]. Before there is a layer it is a mistake, which [`build`](Self::build) returns.
     pub fn residual(mut self, span: usize) -> Self {
-        if let Some(last) = self.layers.last_mut() {
-            *last = last.with_residual(span);
+        match self.layers.last_mut() {
+            Some(last) => *last = last.with_residual(span),
+            None => self.misplaced = Some(LayoutError::ResidualSpan { layer: 0, span }),
         }
         self
     }
@@ -171,7 +174,10 @@ impl NetworkBuilder {
     /// [`LayoutError`], which names the layer; [`LayoutError::TooLarge`] also if there is
     /// not enough memory.
     pub fn build(self) -> Result<Network, LayoutError> {
-        let Self { inputs, mut layers, penalty, seed, isa, backend, schedule, threads } = self;
+        let Self { inputs, mut layers, misplaced, penalty, seed, isa, backend, schedule, threads } = self;
+        if let Some(error) = misplaced {
+            return Err(error);
+        }
         for layer in &mut layers {
             *layer = layer.or_penalty(penalty);
         }
@@ -192,6 +198,7 @@ impl Network {
         NetworkBuilder {
             inputs,
             layers: Vec::new(),
+            misplaced: None,
             penalty: Penalty::NONE,
             seed: 0,
             isa: None,

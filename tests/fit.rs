@@ -346,6 +346,13 @@ fn runs_stand_alone() {
 }
 
 #[test]
+fn a_residual_connection_needs_a_layer() {
+    let error = Network::new(3).residual(1).dense(3, Linear).build().err();
+    assert_eq!(error, Some(LayoutError::ResidualSpan { layer: 0, span: 1 }));
+    assert!(Network::new(3).dense(3, Linear).residual(1).build().is_ok());
+}
+
+#[test]
 fn a_network_says_what_it_is() {
     let net = Network::new(20).dense(64, Relu).dense(1, Sigmoid).isa(Isa::SCALAR).build().unwrap();
     assert_eq!(net.to_string(), "20 → 64 ReLU → 1 sigmoid: 1409 parameters, scalar-portable");
