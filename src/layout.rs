@@ -38,6 +38,8 @@ pub struct Layout<'a> {
     plain: bool,
     /// Whether a layer has a penalty.
     penalized: bool,
+    /// The lowest layer that has parameters.
+    lowest: usize,
 }
 
 /// How a step runs through the network.
@@ -161,6 +163,7 @@ impl<'a> Layout<'a> {
         let (mut trainable_len, mut statistics, mut width, mut index) = (0_usize, 0_usize, inputs, 0);
         let (mut batch_norm, mut residual, mut plain, mut neurons) = (false, false, true, inputs);
         let mut widest_without_bias = 0;
+        let mut lowest = layers.len() - 1;
         let mut penalized = false;
         while index < layers.len() {
             let layer = &layers[index];
@@ -186,6 +189,9 @@ impl<'a> Layout<'a> {
             let Some(own) = rows(layer, width).checked_mul(row_len(layer, width)) else {
                 return Err(LayoutError::TooLarge);
             };
+            if trainable_len == 0 && own > 0 {
+                lowest = index;
+            }
             let Some(sum) = trainable_len.checked_add(own) else { return Err(LayoutError::TooLarge) };
             trainable_len = sum;
             let Some(all) = trainable_len.checked_add(statistics) else { return Err(LayoutError::TooLarge) };
@@ -209,6 +215,7 @@ impl<'a> Layout<'a> {
             widest_without_bias,
             plain,
             penalized,
+            lowest,
         })
     }
 
@@ -351,6 +358,11 @@ impl<'a> Layout<'a> {
             span if span > index => Some(Source::Inputs),
             span => Some(Source::Layer(index - span)),
         }
+    }
+
+    /// The lowest layer that has parameters: a delta is wanted down to it, unless inputs have one.
+    pub(crate) const fn lowest(&self) -> usize {
+        self.lowest
     }
 
     /// Whether a layer has a residual connection.
@@ -546,6 +558,7 @@ mod tests {
         let params: Vec<usize> = layout.places().map(|place| place.params).collect();
         assert_eq!(params, [0, 12, 10, 36, 12, 12, 6, 0, 14]);
         assert_eq!(layout.trainable_len(), 102);
+        assert_eq!(layout.lowest(), 1);
         assert_eq!(layout.params_len(), 102 + 2 * 3 + 2 * 6);
         assert_eq!((layout.place(0).statistics, layout.place(4).statistics), (102, 108));
         // Column 4 of what the first embedding has made is the input's last.

@@ -266,11 +266,13 @@ impl Step<'_> {
     }
 }
 
-/// The deltas of a share through layers 1 to `end`, and that of its inputs if it is wanted.
+/// The deltas of a share through the layers below `end` as far down as there are parameters, or, if it is
+/// wanted, to that of its inputs.
 #[inline]
 fn back_to_inputs(context: &Context<'_>, params: &[f32], share: &mut Share<'_>, end: usize) {
     let Inputs { x, first_row } = share.inputs;
-    context.deltas(1..end, params, first_row, &mut share.banks, share.scratch);
+    let lowest = if share.input_delta.is_some() { 0 } else { context.step.mlp.layout.lowest() };
+    context.deltas(lowest + 1..end, params, first_row, &mut share.banks, share.scratch);
     if let Some(to) = share.input_delta.as_deref_mut() {
         context.input_delta(params, x, &share.banks, to, share.scratch);
     }

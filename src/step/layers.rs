@@ -362,7 +362,7 @@ impl Context<'_> {
     }
 }
 
-/// A layer's pre-activations, where they follow from its inputs and its parameters alone: all but batch norm's.
+/// A layer's pre-activations from its inputs and its parameters alone: a batch norm's with its running statistics.
 pub(super) fn pre_activations(
     engine: Engine,
     place: &Place<'_>,

@@ -213,6 +213,10 @@ fn any_backward(
     let below = match (l, input_delta.take()) {
         (0, None) => Below::Inputs(x),
         (0, Some(to)) => Below::InputsAndDelta(x, to, residuals(Source::Inputs)),
+        // Nothing below has parameters.
+        (_, None) if l <= layout.lowest() => {
+            Below::Inputs(&below[start - block_len(&layout.place(l - 1))..][..place.inputs])
+        }
         (_, wanted) => {
             *input_delta = wanted;
             let place = layout.place(l - 1);
