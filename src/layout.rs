@@ -308,6 +308,34 @@ impl<'a> Layout<'a> {
         place
     }
 
+    /// Where the last layer stands.
+    pub(crate) fn last(&self) -> Place<'a> {
+        self.below(self.layers.len(), self.trainable_len)
+    }
+
+    /// Where the layer below `place` stands, which is not the first.
+    pub(crate) fn previous(&self, place: &Place<'a>) -> Place<'a> {
+        self.below(place.index, place.offset)
+    }
+
+    /// Where the layer stands that is followed by layer `above`, whose parameters begin at `end`.
+    fn below(&self, above: usize, end: usize) -> Place<'a> {
+        let index = above - 1;
+        let layer = &self.layers[index];
+        let inputs = match index {
+            0 => Some(self.inputs),
+            _ => self.layers[index - 1].units(),
+        };
+        match inputs {
+            Some(inputs) if self.plain => {
+                let (outputs, params) = extent(layer, inputs);
+                Place { index, layer, inputs, outputs, offset: end - params, params, statistics: self.trainable_len }
+            }
+            // How wide it is, the layers below say.
+            _ => self.place(index),
+        }
+    }
+
     /// The layers with their places, first to last.
     pub(crate) fn places<'l>(&'l self) -> impl Iterator<Item = Place<'a>> + use<'l, 'a> {
         let mut place = self.first();

@@ -252,7 +252,7 @@ impl<'a> Mlp<'a> {
         workspace: &'p mut [f32],
     ) -> Result<Pass<'a, 'p>, StepError> {
         let plan = self.check_step(params, x, workspace.len(), 0)?;
-        match plan {
+        match &plan {
             Some(plan) => batch::forward(self, plan, mode, params, x, workspace),
             None => {
                 lean::forward(self, mode, params, x, workspace, false);
@@ -310,6 +310,7 @@ impl<'a> Mlp<'a> {
 
     /// Checks what a step is given; returns the plan of the batch schedule. `lean_scratch` floats of the workspace
     /// are wanted beside the neurons in the lean schedule.
+    #[inline]
     fn check_step(
         &self,
         params: &[f32],
@@ -435,7 +436,7 @@ impl Pass<'_, '_> {
 
     fn check_deltas(&self, delta: Delta<'_>, input_delta: &Option<&mut [f32]>) -> Result<(), StepError> {
         let (Delta::Outputs(given) | Delta::PreActivations(given)) = delta;
-        let batch = self.plan.map_or(1, |plan| plan.batch);
+        let batch = self.plan.as_ref().map_or(1, |plan| plan.batch);
         StepError::check(Buffer::OutputDelta, batch * self.mlp.layout.outputs(), given.len())?;
         match input_delta {
             Some(below) => StepError::check(Buffer::InputDelta, self.x.len(), below.len()),
@@ -444,7 +445,7 @@ impl Pass<'_, '_> {
     }
 
     fn run(self, delta: Delta<'_>, target: Update<'_>, input_delta: Option<&mut [f32]>) {
-        match self.plan {
+        match &self.plan {
             Some(plan) => {
                 batch::backward(&self.mlp, plan, self.mode, self.x, delta, target, self.workspace, input_delta);
             }

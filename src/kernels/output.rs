@@ -22,7 +22,7 @@ use weights::{leave_out, weigh_samples};
 
 /// What a loss is worked out from and into, for some samples of a batch.
 pub(crate) struct Output<'a> {
-    pub(crate) objective: Objective<'a>,
+    pub(crate) objective: &'a Objective<'a>,
     /// The activation of the last layer.
     pub(crate) activation: Activation,
     /// Outputs per sample.
@@ -145,7 +145,7 @@ fn loss_and_delta_in<S: Simd>(s: S, output: Output<'_>) {
         (_, Labels::Classes(_)) => unreachable!("Objective::check has refused classes for this loss"),
     }
     if objective.is_weighted() {
-        weigh_samples(s, &objective, delta, terms, width);
+        weigh_samples(s, objective, delta, terms, width);
     }
 }
 

@@ -6,7 +6,7 @@
 //! is summed over the whole batch in one order and meets the optimizer in registers.
 //! No sum is split between threads, so their number changes no bit.
 
-use super::layers::{Context, Inputs, Step};
+use super::layers::{Context, Step};
 use super::plan::{Banks, Parts, Plan, join, part};
 use super::{Delta, Mlp, Mode, StepLoss, Update};
 use crate::activation::Activation;
@@ -19,24 +19,17 @@ use crate::optimizer::Rule;
 impl Context<'_> {
     /// Phase 2: updates the parameters `params`, which begin at `offset` among all,
     /// in `pieces` pieces of nearly the same size, cut between rows of W.
-    fn update_all(
-        &self,
-        operands: &OperandBanks<'_>,
-        rule: &Rule,
-        slice: ParamSlice<'_>,
-        pieces: usize,
-        scratch: &mut [f32],
-    ) {
+    fn update_all(&self, banks: &Banks<'_>, rule: &Rule, slice: ParamSlice<'_>, pieces: usize, scratch: &mut [f32]) {
         if pieces <= 1 {
-            return self.update_piece(operands, rule, slice, scratch);
+            return self.update_piece(banks, rule, slice, scratch);
         }
         let first = pieces / 2;
         let middle = self.row_boundary(slice.offset + slice.params.len() / pieces * first);
         let (left, right) = slice.split_at(middle);
         let (left_scratch, right_scratch) = scratch.split_at_mut(first * self.step.plan.scratch);
         join(
-            || self.update_all(operands, rule, left, first, left_scratch),
-            || self.update_all(operands, rule, right, pieces - first, right_scratch),
+            || self.update_all(banks, rule, left, first, left_scratch),
+            || self.update_all(banks, rule, right, pieces - first, right_scratch),
         );
     }
 
@@ -51,7 +44,7 @@ impl Context<'_> {
     }
 
     /// One piece of phase 2: whole rows of one or more layers.
-    fn update_piece(&self, operands: &OperandBanks<'_>, rule: &Rule, slice: ParamSlice<'_>, scratch: &mut [f32]) {
+    fn update_piece(&self, banks: &Banks<'_>, rule: &Rule, slice: ParamSlice<'_>, scratch: &mut [f32]) {
         let ParamSlice { offset, params, state: [first_state, second_state] } = slice;
         let slice_end = offset + params.len();
         for place in self.step.mlp.layout.places() {
@@ -65,8 +58,8 @@ impl Context<'_> {
                 let row_len = place.row_len();
                 (start - place.offset) / row_len..(end - place.offset) / row_len
             };
-            let x = self.inputs_of(&place, operands.x, operands.values);
-            let delta = self.delta_of(place.index, place.outputs, operands.output_delta, operands.deltas);
+            let operands =
+                Operands { x: self.inputs_of(&place, self.step.x, banks), delta: self.delta_of(&place, banks) };
             // A gradient that is only written down is given its penalties afterwards.
             let penalty = if matches!(rule, Rule::Gradient) { None } else { self.step.mlp.layout.penalty(&place) };
             let own = start - offset..end - offset;
@@ -74,83 +67,60 @@ impl Context<'_> {
             let first = if first_state.is_empty() { &mut [][..] } else { &mut first_state[own.clone()] };
             let second = if second_state.is_empty() { &mut [][..] } else { &mut second_state[own.clone()] };
             let band = Band { rows, params: &mut params[own], state: [first, second], penalty };
-            self.update(&place, Operands { x, delta }, operands.moments, rule, band, scratch);
+            self.update(&place, operands, banks.moments, rule, band, scratch);
         }
     }
 
-    /// Phase 1 on a share of the rows, split further while there are pieces.
+    /// Phase 1 on some of the samples, split further while there are pieces.
     fn phase_one(
         &self,
         params: &[f32],
-        mut share: Share<'_>,
+        samples: Samples<'_>,
+        banks: &mut Banks<'_>,
+        scratch: &mut [f32],
         pieces: usize,
-        work: &(impl Fn(&Self, &[f32], &mut Share<'_>) + Sync),
+        work: &(impl Fn(&Self, &[f32], Samples<'_>, &mut Banks<'_>, &mut [f32]) + Sync),
     ) {
-        if pieces <= 1 {
-            return work(self, params, &mut share);
+        let (inputs, outputs) = (self.step.mlp.layout.inputs(), self.step.plan.outputs);
+        if pieces <= 1 || samples.x.len() < 2 * inputs {
+            return work(self, params, samples, banks, scratch);
         }
-        let rows = share.inputs.x.len() / self.step.mlp.layout.inputs();
-        if rows < 2 {
-            return work(self, params, &mut share);
-        }
+        let Samples { x, first_row, objective, input_delta } = samples;
         let first = pieces / 2;
-        let (left, right) = share.split_at(part(rows, first, pieces), self, first);
-        join(|| self.phase_one(params, left, first, work), || self.phase_one(params, right, pieces - first, work));
-    }
-}
-
-/// Some samples on their way through phase 1.
-struct Share<'w> {
-    inputs: Inputs<'w>,
-    /// With the scale of the deltas.
-    objective: Option<(Objective<'w>, f32)>,
-    input_delta: Option<&'w mut [f32]>,
-    banks: Banks<'w>,
-    scratch: &'w mut [f32],
-}
-
-impl<'w> Share<'w> {
-    fn split_at(self, rows: usize, context: &Context<'_>, pieces: usize) -> (Self, Self) {
-        let (inputs, outputs) = (context.step.mlp.layout.inputs(), context.step.plan.outputs);
-        let Inputs { x, first_row } = self.inputs;
+        let rows = part(x.len() / inputs, first, pieces);
         let (x, other_x) = x.split_at(rows * inputs);
-        let terms = self.objective.map_or(outputs, |(objective, _)| objective.loss.terms_per_sample(outputs));
-        let (objective, other_objective) = match self.objective {
-            Some((objective, scale)) => {
-                let (own, others) = objective.split_at(rows, outputs);
-                (Some((own, scale)), Some((others, scale)))
-            }
+        let terms = objective.map_or(outputs, |(objective, _)| objective.loss.terms_per_sample(outputs));
+        let halves = objective.map(|(objective, scale)| (objective.split_at(rows, outputs), scale));
+        let (own, others) = match &halves {
+            Some(((own, others), scale)) => (Some((own, *scale)), Some((others, *scale))),
             None => (None, None),
         };
-        let (input_delta, other_delta) = match self.input_delta {
+        let (own_delta, other_delta) = match input_delta {
             Some(delta) => {
                 let (own, others) = delta.split_at_mut(rows * inputs);
                 (Some(own), Some(others))
             }
             None => (None, None),
         };
-        let (banks, other_banks) = self.banks.split_at(rows, &context.step.plan, terms);
-        let (scratch, other_scratch) = self.scratch.split_at_mut(pieces * context.step.plan.scratch);
-        (
-            Self { inputs: Inputs { x, first_row }, objective, input_delta, banks, scratch },
-            Self {
-                inputs: Inputs { x: other_x, first_row: first_row + rows },
-                objective: other_objective,
-                input_delta: other_delta,
-                banks: other_banks,
-                scratch: other_scratch,
-            },
-        )
+        let left = Samples { x, first_row, objective: own, input_delta: own_delta };
+        let right = Samples { x: other_x, first_row: first_row + rows, objective: others, input_delta: other_delta };
+        let (mut left_banks, mut right_banks) = banks.split_at(rows, self.step.plan, terms);
+        let (left_scratch, right_scratch) = scratch.split_at_mut(first * self.step.plan.scratch);
+        join(
+            || self.phase_one(params, left, &mut left_banks, left_scratch, first, work),
+            || self.phase_one(params, right, &mut right_banks, right_scratch, pieces - first, work),
+        );
     }
 }
 
-/// What phase 2 reads.
-struct OperandBanks<'w> {
+/// Some samples on their way through phase 1, and what is wanted of them.
+struct Samples<'w> {
     x: &'w [f32],
-    values: [&'w [f32]; 2],
-    deltas: [&'w [f32]; 2],
-    output_delta: &'w [f32],
-    moments: &'w [f32],
+    /// The first one's number in the batch.
+    first_row: usize,
+    /// With the scale of the deltas.
+    objective: Option<(&'w Objective<'w>, f32)>,
+    input_delta: Option<&'w mut [f32]>,
 }
 
 /// Consecutive parameters with their state.
@@ -177,18 +147,19 @@ impl<'a> ParamSlice<'a> {
     }
 }
 
-/// The loss of a share, and its delta at the outputs, from what the last layer has left there.
-fn loss_of(context: &Context<'_>, share: &mut Share<'_>) {
-    if let Some((objective, scale)) = share.objective {
+/// The loss of some samples, and its delta at the outputs, from what the last layer has left there.
+#[inline]
+fn loss_of(context: &Context<'_>, samples: &Samples<'_>, banks: &mut Banks<'_>, scratch: &mut [f32]) {
+    if let Some((objective, scale)) = samples.objective {
         let output = Output {
             objective,
             activation: context.step.mlp.layout.output_activation(),
             width: context.step.plan.outputs,
             scale,
-            values: share.banks.outputs,
-            delta: share.banks.output_delta,
-            terms: share.banks.terms,
-            scratch: share.scratch,
+            values: banks.outputs,
+            delta: banks.output_delta,
+            terms: banks.terms,
+            scratch,
         };
         kernels::loss_and_delta(context.step.mlp.engine.isa, output);
     }
@@ -199,15 +170,14 @@ impl Step<'_> {
     fn on_samples(
         &self,
         params: &[f32],
-        objective: Option<(Objective<'_>, f32)>,
+        objective: Option<(&Objective<'_>, f32)>,
         input_delta: Option<&mut [f32]>,
-        workspace: &mut [f32],
-        work: &(impl Fn(&Context<'_>, &[f32], &mut Share<'_>) + Sync),
+        parts: &mut Parts<'_>,
+        work: &(impl Fn(&Context<'_>, &[f32], Samples<'_>, &mut Banks<'_>, &mut [f32]) + Sync),
     ) {
-        let Parts { banks, statistics, scratch } = self.plan.split(workspace);
-        let inputs = Inputs { x: self.x, first_row: 0 };
-        let share = Share { inputs, objective, input_delta, banks, scratch };
-        Context { step: self, statistics }.phase_one(params, share, self.plan.pieces, work);
+        let Parts { banks, statistics, scratch } = parts;
+        let samples = Samples { x: self.x, first_row: 0, objective, input_delta };
+        Context { step: self, statistics }.phase_one(params, samples, banks, scratch, self.plan.pieces, work);
     }
 
     /// The batch norms, first to last.
@@ -219,14 +189,13 @@ impl Step<'_> {
 
     /// Works out what batch norm `l` has to know of all samples before it can go on: moments on
     /// the way forward, sums on the way back.
-    fn meet(&self, params: &[f32], l: usize, back: bool, workspace: &mut [f32]) {
-        let Parts { banks, statistics, .. } = self.plan.split(workspace);
+    fn meet(&self, params: &[f32], l: usize, back: bool, parts: &mut Parts<'_>) {
+        let Parts { banks, statistics, .. } = parts;
         let context = Context { step: self, statistics: &[] };
         let place = self.mlp.layout.place(l);
-        let x = context.inputs_of(&place, self.x, banks.values.each_ref().map(|bank| &**bank));
+        let x = context.inputs_of(&place, self.x, banks);
         if back {
-            let delta =
-                context.delta_of(l, place.outputs, banks.output_delta, banks.deltas.each_ref().map(|bank| &**bank));
+            let delta = context.delta_of(&place, banks);
             context.batch_sums(l, params, x, delta, statistics);
         } else {
             context.batch_moments(l, x, statistics);
@@ -235,14 +204,14 @@ impl Step<'_> {
 
     /// Forward through the layers below the last batch norm that has to wait for all samples; returns
     /// the first layer that is left.
-    fn forward_to_last_meeting(&self, params: &[f32], workspace: &mut [f32]) -> usize {
+    fn forward_to_last_meeting(&self, params: &[f32], parts: &mut Parts<'_>) -> usize {
         let mut start = 0;
         if self.mode != Mode::Inference {
             for l in self.batch_norms() {
-                self.on_samples(params, None, None, workspace, &|context: &Context<'_>, params, share| {
-                    context.forward(start..l, params, share.inputs, &mut share.banks, share.scratch);
+                self.on_samples(params, None, None, parts, &|context, params, samples, banks, scratch| {
+                    context.forward(start..l, params, samples.x, samples.first_row, banks, scratch);
                 });
-                self.meet(params, l, false, workspace);
+                self.meet(params, l, false, parts);
                 start = l;
             }
         }
@@ -250,117 +219,122 @@ impl Step<'_> {
     }
 
     /// Back through all layers, from the deltas at the outputs.
-    fn backward(&self, params: &[f32], input_delta: Option<&mut [f32]>, workspace: &mut [f32]) {
+    fn backward(&self, params: &[f32], input_delta: Option<&mut [f32]>, parts: &mut Parts<'_>) {
         let mut end = self.mlp.layout.layers().len();
         for l in self.batch_norms().rev() {
-            self.on_samples(params, None, None, workspace, &|context: &Context<'_>, params, share| {
-                let first_row = share.inputs.first_row;
-                context.deltas(l + 1..end, params, first_row, &mut share.banks, share.scratch);
+            self.on_samples(params, None, None, parts, &|context, params, samples, banks, scratch| {
+                context.deltas(l + 1..end, params, samples.first_row, banks, scratch);
             });
-            self.meet(params, l, true, workspace);
+            self.meet(params, l, true, parts);
             end = l + 1;
         }
-        self.on_samples(params, None, input_delta, workspace, &|context: &Context<'_>, params, share| {
-            back_to_inputs(context, params, share, end);
+        self.on_samples(params, None, input_delta, parts, &|context, params, samples, banks, scratch| {
+            back_to_inputs(context, params, samples, banks, scratch, end);
         });
     }
 }
 
-/// The deltas of a share through the layers below `end` as far down as there are parameters, or, if it is
-/// wanted, to that of its inputs.
+/// The deltas of some samples through the layers below `end` as far down as there are parameters, or, if it is
+/// wanted, to that of their inputs.
 #[inline]
-fn back_to_inputs(context: &Context<'_>, params: &[f32], share: &mut Share<'_>, end: usize) {
-    let Inputs { x, first_row } = share.inputs;
-    let lowest = if share.input_delta.is_some() { 0 } else { context.step.mlp.layout.lowest() };
-    context.deltas(lowest + 1..end, params, first_row, &mut share.banks, share.scratch);
-    if let Some(to) = share.input_delta.as_deref_mut() {
-        context.input_delta(params, x, &share.banks, to, share.scratch);
+fn back_to_inputs(
+    context: &Context<'_>,
+    params: &[f32],
+    samples: Samples<'_>,
+    banks: &mut Banks<'_>,
+    scratch: &mut [f32],
+    end: usize,
+) {
+    let lowest = if samples.input_delta.is_some() { 0 } else { context.step.mlp.layout.lowest() };
+    context.deltas(lowest + 1..end, params, samples.first_row, banks, scratch);
+    if let Some(to) = samples.input_delta {
+        context.input_delta(params, samples.x, banks, to, scratch);
     }
 }
 
 /// A whole training step, or its gradient; returns the loss.
 pub(super) fn run(
     mlp: &Mlp<'_>,
-    plan: Plan,
+    plan: &Plan,
     mode: Mode,
     x: &[f32],
-    objective: Objective<'_>,
+    objective: &Objective<'_>,
     target: Update<'_>,
     workspace: &mut [f32],
 ) -> Result<StepLoss, StepError> {
     let step = Step { mlp, plan, mode, top: objective.loss.top(mlp.layout.output_activation()), x };
-    let data = phase_one(&step, objective, target.params(), workspace, true);
+    let mut parts = plan.split(workspace);
+    let data = phase_one(&step, objective, target.params(), &mut parts, true);
     let loss = StepLoss::new(data, mlp.penalty_of(target.params()))?;
-    phase_two(&step, target, workspace);
+    phase_two(&step, target, parts);
     Ok(loss)
 }
 
 /// The loss of the data alone, of a pass that trains nothing.
 pub(super) fn loss(
     mlp: &Mlp<'_>,
-    plan: Plan,
+    plan: &Plan,
     x: &[f32],
-    objective: Objective<'_>,
+    objective: &Objective<'_>,
     params: &[f32],
     workspace: &mut [f32],
 ) -> f32 {
     let top = objective.loss.top(mlp.layout.output_activation());
-    phase_one(&Step { mlp, plan, mode: Mode::Inference, top, x }, objective, params, workspace, false)
+    let step = Step { mlp, plan, mode: Mode::Inference, top, x };
+    phase_one(&step, objective, params, &mut plan.split(workspace), false)
 }
 
 /// Forward and loss of the data, and the deltas of all layers if they are wanted.
-fn phase_one(step: &Step<'_>, objective: Objective<'_>, params: &[f32], workspace: &mut [f32], deltas: bool) -> f32 {
-    let (loss, batch, outputs) = (objective.loss, step.plan.batch, step.plan.outputs);
+fn phase_one(step: &Step<'_>, objective: &Objective<'_>, params: &[f32], parts: &mut Parts<'_>, deltas: bool) -> f32 {
+    let (loss, batch, outputs) = (&objective.loss, step.plan.batch, step.plan.outputs);
     let count = objective.count(batch, outputs);
-    let objective = Some((objective, loss.delta_scale(count)));
+    let scaled = Some((objective, loss.delta_scale(count)));
     let layers = step.mlp.layout.layers().len();
     let batch_norm = step.mlp.layout.has_batch_norm();
-    let start = if batch_norm { step.forward_to_last_meeting(params, workspace) } else { 0 };
-    step.on_samples(params, objective, None, workspace, &|context: &Context<'_>, params, share| {
-        context.forward(start..layers, params, share.inputs, &mut share.banks, share.scratch);
-        loss_of(context, share);
+    let start = if batch_norm { step.forward_to_last_meeting(params, parts) } else { 0 };
+    step.on_samples(params, scaled, None, parts, &|context, params, samples, banks, scratch| {
+        context.forward(start..layers, params, samples.x, samples.first_row, banks, scratch);
+        loss_of(context, &samples, banks, scratch);
         if deltas && !batch_norm {
-            back_to_inputs(context, params, share, layers);
+            back_to_inputs(context, params, samples, banks, scratch, layers);
         }
     });
     if deltas && batch_norm {
-        step.backward(params, None, workspace);
+        step.backward(params, None, parts);
     }
-    let terms = &step.plan.terms(workspace)[..batch * loss.terms_per_sample(outputs)];
+    let terms = &parts.banks.terms[..batch * loss.terms_per_sample(outputs)];
     kernels::sum(step.mlp.engine.isa, terms) / loss.divisor(count)
 }
 
 /// Updates or writes down all gradients, from the values and deltas in the workspace.
-fn phase_two(step: &Step<'_>, target: Update<'_>, workspace: &mut [f32]) {
-    let Parts { banks: Banks { values, deltas, output_delta, moments, .. }, statistics, scratch } =
-        step.plan.split(workspace);
+fn phase_two(step: &Step<'_>, target: Update<'_>, parts: Parts<'_>) {
+    let Parts { banks, statistics, scratch } = parts;
     let context = Context { step, statistics };
     let (layout, pieces) = (&step.mlp.layout, step.plan.pieces);
-    let (values, deltas) = (values.map(|bank| &*bank), deltas.map(|bank| &*bank));
-    let operands = OperandBanks { x: step.x, values, deltas, output_delta, moments };
     match target {
         Update::Apply { rule, params, state } => {
             let (params, running) = params.split_at_mut(layout.trainable_len());
-            context.update_all(&operands, rule, ParamSlice { offset: 0, params, state }, pieces, scratch);
+            context.update_all(&banks, rule, ParamSlice { offset: 0, params, state }, pieces, scratch);
             context.update_statistics(running);
         }
         Update::Store { params, gradient } => {
             let slice = ParamSlice { offset: 0, params: &mut *gradient, state: [&mut [], &mut []] };
-            context.update_all(&operands, &Rule::Gradient, slice, pieces, scratch);
+            context.update_all(&banks, &Rule::Gradient, slice, pieces, scratch);
             step.mlp.penalize(params, gradient);
         }
     }
 }
 
 /// A forward pass that keeps everything.
-pub(super) fn forward(mlp: &Mlp<'_>, plan: Plan, mode: Mode, params: &[f32], x: &[f32], workspace: &mut [f32]) {
+pub(super) fn forward(mlp: &Mlp<'_>, plan: &Plan, mode: Mode, params: &[f32], x: &[f32], workspace: &mut [f32]) {
     let activation = mlp.layout.output_activation();
     let step = Step { mlp, plan, mode, top: above(activation), x };
-    let start = step.forward_to_last_meeting(params, workspace);
+    let mut parts = plan.split(workspace);
+    let start = step.forward_to_last_meeting(params, &mut parts);
     let layers = mlp.layout.layers().len();
-    step.on_samples(params, None, None, workspace, &|context: &Context<'_>, params, share| {
-        context.forward(start..layers, params, share.inputs, &mut share.banks, share.scratch);
-        let Banks { outputs, terms, .. } = &mut share.banks;
+    step.on_samples(params, None, None, &mut parts, &|context, params, samples, banks, scratch| {
+        context.forward(start..layers, params, samples.x, samples.first_row, banks, scratch);
+        let Banks { outputs, terms, .. } = banks;
         if activation == Activation::Softmax {
             kernels::softmax(context.step.mlp.engine.isa, outputs, context.step.plan.outputs);
         } else if activation.slopes_at_pre_activation() {
@@ -380,7 +354,7 @@ fn above(activation: Activation) -> Activation {
 #[expect(clippy::too_many_arguments, reason = "a network, how it runs, what it is given, what is wanted")]
 pub(super) fn backward(
     mlp: &Mlp<'_>,
-    plan: Plan,
+    plan: &Plan,
     mode: Mode,
     x: &[f32],
     delta: Delta<'_>,
@@ -389,7 +363,8 @@ pub(super) fn backward(
     input_delta: Option<&mut [f32]>,
 ) {
     let activation = mlp.layout.output_activation();
-    let Banks { outputs, output_delta, terms, .. } = plan.split(workspace).banks;
+    let mut parts = plan.split(workspace);
+    let Banks { outputs, output_delta, terms, .. } = &mut parts.banks;
     let (Delta::Outputs(given) | Delta::PreActivations(given)) = delta;
     output_delta.copy_from_slice(given);
     if let Delta::Outputs(_) = delta {
@@ -397,6 +372,6 @@ pub(super) fn backward(
         kernels::slope(mlp.engine.isa, activation, output_delta, slope_at, plan.outputs);
     }
     let step = Step { mlp, plan, mode, top: above(activation), x };
-    step.backward(target.params(), input_delta, workspace);
-    phase_two(&step, target, workspace);
+    step.backward(target.params(), input_delta, &mut parts);
+    phase_two(&step, target, parts);
 }

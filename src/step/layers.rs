@@ -13,7 +13,7 @@ use core::ops::Range;
 /// A pass, or a step: what does not change on its way.
 pub(super) struct Step<'a> {
     pub(super) mlp: &'a Mlp<'a>,
-    pub(super) plan: Plan,
+    pub(super) plan: &'a Plan,
     pub(super) mode: Mode,
     /// Where the last layer stops: before its activation if the loss takes it from there.
     pub(super) top: Activation,
@@ -26,14 +26,6 @@ pub(super) struct Context<'a> {
     pub(super) step: &'a Step<'a>,
     /// What batch norms know of the batch: see [`statistics_len`].
     pub(super) statistics: &'a [f32],
-}
-
-/// Some samples as they enter the network.
-#[derive(Clone, Copy)]
-pub(super) struct Inputs<'a> {
-    pub(super) x: &'a [f32],
-    /// The first one's number in the batch.
-    pub(super) first_row: usize,
 }
 
 impl Context<'_> {
@@ -78,23 +70,27 @@ impl Context<'_> {
 
     /// What feeds a layer.
     #[inline]
-    pub(super) fn inputs_of<'r>(&self, place: &Place<'_>, x: &'r [f32], values: [&'r [f32]; 2]) -> Rows<'r> {
+    pub(super) fn inputs_of<'r>(&self, place: &Place<'_>, x: &'r [f32], banks: &'r Banks<'_>) -> Rows<'r> {
         match place.index {
             0 => Rows::dense(x, place.inputs),
-            l => self.section(l - 1, place.inputs).rows(values[(l - 1) % 2]),
+            l => self.section(l - 1, place.inputs).rows(banks.values[(l - 1) % 2]),
         }
     }
 
-    /// ∂loss/∂pre-activations of layer `l`, which has `width` units.
+    /// ∂loss/∂pre-activations of a layer.
     #[inline]
-    pub(super) fn delta_of<'r>(
-        &self,
-        l: usize,
-        width: usize,
-        output_delta: &'r [f32],
-        deltas: [&'r [f32]; 2],
-    ) -> Rows<'r> {
-        if l == self.last() { self.outputs().rows(output_delta) } else { self.section(l, width).rows(deltas[l % 2]) }
+    pub(super) fn delta_of<'r>(&self, place: &Place<'_>, banks: &'r Banks<'_>) -> Rows<'r> {
+        self.delta_at(place.index, place.outputs, banks)
+    }
+
+    /// The same of layer `l`, which has `width` units.
+    #[inline]
+    fn delta_at<'r>(&self, l: usize, width: usize, banks: &'r Banks<'_>) -> Rows<'r> {
+        if l == self.last() {
+            self.outputs().rows(banks.output_delta)
+        } else {
+            self.section(l, width).rows(banks.deltas[l % 2])
+        }
     }
 
     /// Forward through some layers.
@@ -102,7 +98,8 @@ impl Context<'_> {
         &self,
         layers: Range<usize>,
         params: &[f32],
-        inputs: Inputs<'_>,
+        x: &[f32],
+        first_row: usize,
         banks: &mut Banks<'_>,
         scratch: &mut [f32],
     ) {
@@ -112,14 +109,13 @@ impl Context<'_> {
                 continue;
             }
             if !self.step.mlp.layout.is_plain(&place) {
-                self.any_forward(&place, params, inputs, banks, scratch);
+                self.any_forward(&place, params, x, first_row, banks, scratch);
                 continue;
             }
             let (weights, bias) = place.split(params);
             let l = place.index;
             let (from, to) = opposite(&mut banks.values, l);
-            let x =
-                if l == 0 { Rows::dense(inputs.x, place.inputs) } else { self.section(l - 1, place.inputs).rows(from) };
+            let x = if l == 0 { Rows::dense(x, place.inputs) } else { self.section(l - 1, place.inputs).rows(from) };
             let (y, activation) = if l == last {
                 (RowsMut::dense(banks.outputs, place.outputs), self.step.top)
             } else {
@@ -134,13 +130,15 @@ impl Context<'_> {
         &self,
         place: &Place<'_>,
         params: &[f32],
-        inputs: Inputs<'_>,
+        x: &[f32],
+        first_row: usize,
         banks: &mut Banks<'_>,
         scratch: &mut [f32],
     ) {
         let (l, last) = (place.index, place.index == self.last());
         let (from, to) = opposite(&mut banks.values, l);
-        let x = if l == 0 { Rows::dense(inputs.x, place.inputs) } else { self.section(l - 1, place.inputs).rows(from) };
+        let of_inputs = Rows::dense(x, self.step.mlp.layout.inputs());
+        let x = if l == 0 { of_inputs } else { self.section(l - 1, place.inputs).rows(from) };
         let section = if last { self.outputs() } else { self.section(l, place.outputs) };
         let z = section.rows_mut(if last { &mut *banks.outputs } else { &mut *to });
         if let Kind::BatchNorm { epsilon, .. } = place.layer.kind {
@@ -155,13 +153,12 @@ impl Context<'_> {
             activation: if last { self.step.top } else { place.layer.activation },
             kept: (place.layer.keeps() && !last).then(|| section.kept().offset),
             dropout: self.step.mode.dropout(l, place.layer),
-            first_row: inputs.first_row,
+            first_row,
         };
         let source = self.step.mlp.layout.residual_source(l);
         if source.is_none() && follow.dropout.is_none() && follow.activation == Activation::Linear {
             return;
         }
-        let of_inputs = Rows::dense(inputs.x, self.step.mlp.layout.inputs());
         let isa = self.step.mlp.engine.isa;
         if last {
             let residual = source.map(|source| match source {
@@ -190,8 +187,15 @@ impl Context<'_> {
         scratch: &mut [f32],
     ) {
         let layout = &self.step.mlp.layout;
-        for l in layers.rev() {
-            let (place, below) = (layout.place(l), &layout.layers()[l - 1]);
+        if layers.is_empty() {
+            return;
+        }
+        let mut place = if layers.end == layout.layers().len() { layout.last() } else { layout.place(layers.end - 1) };
+        for l in layers.clone().rev() {
+            if l < place.index {
+                place = layout.previous(&place);
+            }
+            let below = &layout.layers()[l - 1];
             let section = self.section(l - 1, place.inputs);
             let (from, to) = opposite(&mut banks.deltas, l - 1);
             let delta = if l == self.last() {
@@ -240,12 +244,11 @@ impl Context<'_> {
     ) {
         let layout = &self.step.mlp.layout;
         let (place, width) = (layout.place(0), layout.inputs());
-        let deltas = [&*banks.deltas[0], &*banks.deltas[1]];
-        let delta = self.delta_of(0, place.outputs, banks.output_delta, deltas);
+        let delta = self.delta_of(&place, banks);
         let moments = self.moments(0).rows(banks.moments);
         self.any_delta(&place, params, delta, Rows::dense(x, width), moments, RowsMut::dense(to, width), scratch);
         for m in layout.residuals_from(Source::Inputs) {
-            let addend = Addend::Rows(self.delta_of(m, width, banks.output_delta, deltas));
+            let addend = Addend::Rows(self.delta_at(m, width, banks));
             kernels::add(self.step.mlp.engine.isa, RowsMut::dense(to, width), addend);
         }
     }

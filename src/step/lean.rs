@@ -125,7 +125,7 @@ pub(super) fn outputs<'w>(mlp: &Mlp<'_>, workspace: &'w [f32]) -> &'w [f32] {
 pub(super) fn loss(
     mlp: &Mlp<'_>,
     mode: Mode,
-    objective: Objective<'_>,
+    objective: &Objective<'_>,
     x: &[f32],
     params: &[f32],
     workspace: &mut [f32],

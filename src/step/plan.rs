@@ -69,27 +69,25 @@ impl Plan {
         let gradient = backend.scratch_len(widest);
         let scratch = if gradient > scratch { gradient } else { scratch };
         let Some(scratch) = scratch.checked_next_multiple_of(LINE) else { return None };
-        let mut len = LINE;
+        let banks = lines(2 * (strides[0] + strides[1]), batch);
+        let (mut len, most) = (LINE, isize::MAX as usize / 4);
         let parts = [
-            (strides[0], batch),
-            (strides[0], batch),
-            (strides[1], batch),
-            (strides[1], batch),
-            (outputs, batch),
-            (outputs, batch),
-            (outputs, batch),
-            (moments, batch),
-            (statistics, 1),
-            (scratch, pieces),
+            (banks, 1),
+            (lines(outputs, batch), 3),
+            (if moments > 0 { lines(moments, batch) } else { Some(0) }, 1),
+            (if statistics > 0 { lines(statistics, 1) } else { Some(0) }, 1),
+            (lines(scratch, pieces), 1),
         ];
         let mut i = 0;
         while i < parts.len() {
-            let Some(part) = lines(parts[i].0, parts[i].1) else { return None };
-            let Some(sum) = len.checked_add(part) else { return None };
-            len = sum;
+            let (Some(part), times) = parts[i] else { return None };
+            if part > most {
+                return None;
+            }
+            len += times * part; // seven times an eighth of `usize` at most
             i += 1;
         }
-        if len > isize::MAX as usize / 4 {
+        if len > most {
             return None;
         }
         Some(Self { batch, outputs, strides, moments, statistics, pieces, scratch, workspace_len: len })
@@ -99,6 +97,7 @@ impl Plan {
     pub(super) fn split<'w>(&self, workspace: &'w mut [f32]) -> Parts<'w> {
         let start = padding(workspace);
         let mut rest = &mut workspace[start..];
+        // Whole lines, but for what is as wide as the outputs, moments and statistics.
         let mut cut = |len: usize| {
             let (part, after) = core::mem::take(&mut rest).split_at_mut(len.next_multiple_of(LINE));
             rest = after;
@@ -118,19 +117,7 @@ impl Plan {
 
     /// The outputs that a pass has left in the workspace.
     pub(super) fn outputs<'w>(&self, workspace: &'w [f32]) -> &'w [f32] {
-        self.output_bank(workspace, 0)
-    }
-
-    /// The addends of the loss.
-    pub(super) fn terms<'w>(&self, workspace: &'w [f32]) -> &'w [f32] {
-        self.output_bank(workspace, 2)
-    }
-
-    /// Of the banks as wide as the outputs (values, deltas, addends), one.
-    fn output_bank<'w>(&self, workspace: &'w [f32], index: usize) -> &'w [f32] {
-        let len = |width: usize| (width * self.batch).next_multiple_of(LINE);
-        let [even, odd] = self.strides.map(len);
-        let start = padding(workspace) + 2 * (even + odd) + index * len(self.outputs);
+        let start = padding(workspace) + 2 * (self.strides[0] + self.strides[1]) * self.batch;
         &workspace[start..][..self.outputs * self.batch]
     }
 }
@@ -228,11 +215,11 @@ pub(super) struct Banks<'w> {
     pub(super) moments: &'w mut [f32],
 }
 
-impl<'w> Banks<'w> {
+impl Banks<'_> {
     /// The first `rows` samples, and the others; each has `terms` addends of the loss.
-    pub(super) fn split_at(self, rows: usize, plan: &Plan, terms: usize) -> (Self, Self) {
-        let [v0, v1] = self.values;
-        let [d0, d1] = self.deltas;
+    pub(super) fn split_at(&mut self, rows: usize, plan: &Plan, terms: usize) -> (Banks<'_>, Banks<'_>) {
+        let [v0, v1] = &mut self.values;
+        let [d0, d1] = &mut self.deltas;
         let [even, odd] = plan.strides.map(|stride| stride * rows);
         let (v0, w0) = v0.split_at_mut(even);
         let (v1, w1) = v1.split_at_mut(odd);
@@ -243,8 +230,8 @@ impl<'w> Banks<'w> {
         let (own_terms, other_terms) = self.terms.split_at_mut(rows * terms);
         let (moments, other_moments) = self.moments.split_at_mut(rows * plan.moments);
         (
-            Self { values: [v0, v1], deltas: [d0, d1], outputs, output_delta, terms: own_terms, moments },
-            Self {
+            Banks { values: [v0, v1], deltas: [d0, d1], outputs, output_delta, terms: own_terms, moments },
+            Banks {
                 values: [w0, w1],
                 deltas: [e0, e1],
                 outputs: other_outputs,

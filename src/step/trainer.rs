@@ -168,7 +168,7 @@ impl<'a> Trainer<'a> {
         let rule = &self.optimizer.rule(step);
         self.run(
             step,
-            plan,
+            &plan,
             x,
             targets,
             Update::Apply { rule, params, state: kernels::split_state(state, rule.states()) },
@@ -193,7 +193,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<f32, StepError> {
         let plan = self.check(params, x, targets, workspace.len())?;
         StepError::check(Buffer::Gradient, self.mlp.layout.trainable_len(), gradient.len())?;
-        Ok(self.run(step, plan, x, targets, Update::Store { params, gradient }, workspace)?.total())
+        Ok(self.run(step, &plan, x, targets, Update::Store { params, gradient }, workspace)?.total())
     }
 
     /// Updates the parameters with a gradient: after [`gradient`](Self::gradient),
@@ -250,9 +250,9 @@ impl<'a> Trainer<'a> {
     ) -> Result<StepLoss, StepError> {
         let plan = self.check(params, x, targets, workspace.len())?;
         let objective = self.objective(targets);
-        let data = match plan {
-            Some(plan) => batch::loss(&self.mlp, plan, x, objective, params, workspace),
-            None => lean::loss(&self.mlp, Mode::Inference, objective, x, params, workspace),
+        let data = match &plan {
+            Some(plan) => batch::loss(&self.mlp, plan, x, &objective, params, workspace),
+            None => lean::loss(&self.mlp, Mode::Inference, &objective, x, params, workspace),
         };
         StepLoss::new(data, penalty)
     }
@@ -273,6 +273,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Checks all that a step is given but the optimizer's state.
+    #[inline]
     fn check(
         &self,
         params: &[f32],
@@ -281,7 +282,7 @@ impl<'a> Trainer<'a> {
         workspace: usize,
     ) -> Result<Option<Plan>, StepError> {
         let plan = self.mlp.check_step(params, x, workspace, self.lean_scratch_len())?;
-        let batch = plan.map_or(1, |plan| plan.batch);
+        let batch = plan.as_ref().map_or(1, |plan| plan.batch);
         self.objective(targets).check(batch, self.mlp.layout.outputs())?;
         Ok(plan)
     }
@@ -291,20 +292,21 @@ impl<'a> Trainer<'a> {
         Objective { loss: self.loss, targets, class_weights: self.class_weights }
     }
 
+    #[inline]
     fn run(
         &self,
         step: u64,
-        plan: Option<Plan>,
+        plan: &Option<Plan>,
         x: &[f32],
         targets: Targets<'_>,
         target: Update<'_>,
         workspace: &mut [f32],
     ) -> Result<StepLoss, StepError> {
         let mode = self.mlp.training(step);
-        let objective = self.objective(targets);
+        let objective = &self.objective(targets);
         // With the schedule asked too, a `static` lean trainer leaves the batch schedule out of the
         // binary (`no_std_example`, Cortex-M0: 72 KB, where a trainer made at run time takes 300).
-        match plan.filter(|_| self.mlp.schedule == Schedule::Batch) {
+        match plan.as_ref().filter(|_| self.mlp.schedule == Schedule::Batch) {
             Some(plan) => batch::run(&self.mlp, plan, mode, x, objective, target, workspace),
             None => {
                 let data = lean::loss(&self.mlp, mode, objective, x, target.params(), workspace);

@@ -21,12 +21,12 @@ use core::ops::Range;
 #[inline(always)]
 pub(crate) fn lean_loss(
     isa: Isa,
-    objective: Objective<'_>,
+    objective: &Objective<'_>,
     activation: Activation,
     top: &mut [f32],
     scratch: &mut [f32],
 ) -> f32 {
-    let (loss, labels, weighing) = (objective.loss, objective.targets.labels, Weighing::new(&objective));
+    let (loss, labels, weighing) = (objective.loss, objective.targets.labels, Weighing::new(objective));
     let count = objective.count(1, top.len());
     let scale = loss.delta_scale(count);
     let total = match (loss, labels) {
