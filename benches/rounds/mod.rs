@@ -1,6 +1,8 @@
 //! Times several candidates in turn, so that whatever slows the machine slows them all.
+#![allow(dead_code, reason = "each bench uses a part of it")]
 
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// A sample lasts about this long: the median of many short samples tells more than that of a few long ones.
@@ -12,13 +14,19 @@ pub(crate) struct Candidate<'a> {
     /// Floating-point operations of one call.
     pub(crate) flops: u64,
     run: Box<dyn FnMut() + 'a>,
+    clock: fn() -> Duration,
     calls: u32,
     samples: Vec<f64>,
 }
 
 impl<'a> Candidate<'a> {
     pub(crate) fn new(name: String, flops: u64, run: impl FnMut() + 'a) -> Self {
-        Self { name, flops, run: Box::new(run), calls: 0, samples: Vec::new() }
+        Self { name, flops, run: Box::new(run), clock: cpu_time, calls: 0, samples: Vec::new() }
+    }
+
+    /// The same by the clock on the wall: for what runs on several threads.
+    pub(crate) fn on_the_wall(self) -> Self {
+        Self { clock: wall_time, ..self }
     }
 
     /// Seconds per call in each round, sorted.
@@ -38,18 +46,25 @@ impl<'a> Candidate<'a> {
         self.sorted()[0]
     }
 
+    /// How many times slower than `other` it is: the median over the rounds.
+    pub(crate) fn ratio(&self, other: &Self) -> f64 {
+        let mut ratios: Vec<f64> = self.samples.iter().zip(&other.samples).map(|(a, b)| a / b).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios[ratios.len() / 2]
+    }
+
     fn time(&mut self, calls: u32) -> f64 {
-        let start = cpu_time();
+        let start = (self.clock)();
         for _ in 0..calls {
             (self.run)();
         }
-        (cpu_time() - start).as_secs_f64() / f64::from(calls)
+        ((self.clock)() - start).as_secs_f64() / f64::from(calls)
     }
 }
 
 /// Time that this thread has run: what others take of a shared core doesn't count.
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     use std::ffi::{c_int, c_long};
     #[repr(C)]
     struct Timespec {
@@ -69,8 +84,13 @@ fn cpu_time() -> Duration {
 
 /// Wall-clock time: run it on a quiet machine.
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-fn cpu_time() -> Duration {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+pub(crate) fn cpu_time() -> Duration {
+    wall_time()
+}
+
+/// Time since the first call.
+fn wall_time() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
 }
 
@@ -117,7 +137,7 @@ pub(crate) fn print_machine() {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
     };
     let unknown = || "unknown".to_string();
-    println!("CPU: {}, one thread", model.map_or(std::env::consts::ARCH, |(_, name)| name));
+    println!("CPU: {}", model.map_or(std::env::consts::ARCH, |(_, name)| name));
     println!("compiler: {}", output("rustc", &["-V"]).unwrap_or_else(unknown));
     println!("commit: {}\n", output("git", &["describe", "--always", "--dirty"]).unwrap_or_else(unknown));
 }

@@ -1,11 +1,16 @@
-//! The five workloads that every benchmark means by these names.
+//! The five workloads that every benchmark means by these names, and what else they share.
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
-use microprop::{Adam, Arithmetic, Isa, Layout, Loss, Mlp, Optimizer, Rng, Sgd, Targets, Trainer, init, layout};
+use microprop::{
+    Adam, Arithmetic, Isa, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Sgd, Targets, Trainer, init, layout,
+};
 use std::hint::black_box;
 
-/// Batches that are cycled.
+/// Batches that are cycled, at least.
 const BATCHES: usize = 8;
+
+/// Samples that are cycled, at least.
+const SAMPLES: usize = 256;
 
 /// Steps after which training starts again from its initial parameters. However
 /// long a benchmark runs, no state decays into subnormals (0.9^512 ≈ 4e−24), which
@@ -71,10 +76,15 @@ pub(crate) fn isas() -> Vec<Isa> {
         .collect()
 }
 
-/// Every shape on every instruction set to measure; wide, which is slow, on the default one.
+/// Every shape on every instruction set to measure; wide, which is slow, on the widest of each arithmetic.
 pub(crate) fn cases() -> Vec<(Shape, Isa)> {
     let pairs = SHAPES.into_iter().flat_map(|shape| isas().into_iter().map(move |isa| (shape, isa)));
-    pairs.filter(|&(shape, isa)| shape.name != "wide" || isa == Isa::detect()).collect()
+    pairs.filter(|&(shape, isa)| shape.name != "wide" || Isa::new(isa.arithmetic()) == Ok(isa)).collect()
+}
+
+/// The shape of this name.
+pub(crate) fn shape(name: &str) -> Option<Shape> {
+    SHAPES.into_iter().find(|shape| shape.name == name)
 }
 
 enum Labels {
@@ -82,9 +92,10 @@ enum Labels {
     Classes(Vec<u32>),
 }
 
-/// A shape in training, on one thread, with all buffers.
+/// A shape in training, with all buffers.
 pub(crate) struct Workload {
     shape: Shape,
+    batches: usize,
     trainer: Trainer<'static>,
     x: Vec<f32>,
     labels: Labels,
@@ -99,17 +110,32 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// Inputs are uniform in −1 ≤ x < 1, values in 0 ≤ t < 1, classes random.
+    /// On one thread, in the batch schedule.
     pub(crate) fn new(shape: Shape, isa: Isa) -> Self {
+        Self::with_mlp(shape, Mlp::new(shape.layout, isa))
+    }
+
+    /// On one thread, in another schedule.
+    pub(crate) fn with_schedule(shape: Shape, isa: Isa, schedule: Schedule) -> Self {
+        Self::with_mlp(shape, Mlp::new(shape.layout, isa).with_schedule(schedule))
+    }
+
+    /// On so many threads, in the batch schedule.
+    pub(crate) fn with_threads(shape: Shape, isa: Isa, threads: usize) -> Self {
+        Self::with_mlp(shape, Mlp::new(shape.layout, isa).with_threads(threads))
+    }
+
+    /// Inputs are uniform in −1 ≤ x < 1, values in 0 ≤ t < 1, classes random.
+    fn with_mlp(shape: Shape, mlp: Mlp<'static>) -> Self {
         let Shape { layout, loss, optimizer, batch, .. } = shape;
-        let mlp = Mlp::new(layout, isa);
+        let batches = SAMPLES.div_ceil(batch).max(BATCHES);
         let mut rng = Rng::new(1);
-        let x = random(&mut rng, BATCHES * batch * layout.inputs(), -1.0, 1.0);
+        let x = random(&mut rng, batches * batch * layout.inputs(), -1.0, 1.0);
         let labels = match loss {
             Loss::CrossEntropy => {
-                Labels::Classes((0..BATCHES * batch).map(|_| rng.below(layout.outputs() as u32)).collect())
+                Labels::Classes((0..batches * batch).map(|_| rng.below(layout.outputs() as u32)).collect())
             }
-            _ => Labels::Values(random(&mut rng, BATCHES * batch * layout.outputs(), 0.0, 1.0)),
+            _ => Labels::Values(random(&mut rng, batches * batch * layout.outputs(), 0.0, 1.0)),
         };
         // On a line of 64 bytes, as those of a `Network`.
         let mut params = vec![0.0; layout.params_len() + 15];
@@ -119,6 +145,7 @@ impl Workload {
         let workspace = mlp.workspace_len(batch).expect("fits").max(mlp.predict_workspace_len(batch).expect("fits"));
         Self {
             shape,
+            batches,
             trainer: Trainer::new(mlp, loss, optimizer).expect("the loss fits the outputs"),
             x,
             labels,
@@ -140,7 +167,7 @@ impl Workload {
             self.step = 0;
         }
         let Shape { batch, layout, .. } = self.shape;
-        let at = self.step as usize % BATCHES;
+        let at = self.step as usize % self.batches;
         let targets = match &self.labels {
             Labels::Values(t) => Targets::values(part(t, at, batch * layout.outputs())),
             Labels::Classes(t) => Targets::classes(part(t, at, batch)),
@@ -164,7 +191,7 @@ impl Workload {
 
     fn predict_rows(&mut self, rows: usize) {
         let Shape { batch, layout, .. } = self.shape;
-        let x = &part(&self.x, self.step as usize % BATCHES, batch * layout.inputs())[..rows * layout.inputs()];
+        let x = &part(&self.x, self.step as usize % self.batches, batch * layout.inputs())[..rows * layout.inputs()];
         let y = &mut self.y[..rows * layout.outputs()];
         let params = &self.params[self.start..][..self.initial.len()];
         self.trainer.mlp().predict(params, x, y, &mut self.workspace).expect("the lengths fit");
@@ -174,6 +201,11 @@ impl Workload {
 }
 
 impl Shape {
+    /// The same on batches of another size.
+    pub(crate) fn with_batch(self, batch: usize) -> Self {
+        Self { batch, ..self }
+    }
+
     /// 2mnk of each forward product of a batch.
     pub(crate) fn flops_per_predict(&self) -> u64 {
         self.products().sum()
