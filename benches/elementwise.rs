@@ -1,27 +1,33 @@
-//! The elementary functions over slices, in place, each time from fresh inputs
-//! (copied, within the time). Elements per second.
+//! The elementary functions over slices, in nanoseconds per element, in some 15 seconds:
 //!
 //!     taskset -c 0 cargo bench --bench elementwise
-//!     taskset -c 0 cargo bench --bench elementwise -- tanh/4096
+//!     taskset -c 0 cargo bench --bench elementwise -- tanh,gelu avx512
+//!
+//! There is a table for slices of 65,536 elements, and one for slices of 32, where the call counts. Columns are the instruction sets (`ALL_ISAS=1` adds those that
+//! are left out by default); times are medians. A function works in place, each time on fresh inputs: they are copied
+//! within the time, and the row `copy` is that alone. A function is measured on an instruction set if `function/set` contains
+//! each argument; commas separate alternatives.
 
+mod rounds;
 mod workloads;
 
-use criterion::{BenchmarkId, Criterion, Throughput};
 use microprop::{Isa, Rng, kernels};
+use rounds::Candidate;
 use std::hint::black_box;
-use std::time::Duration;
-use workloads::{isas, random};
+use workloads::random;
 
 type Kernel = fn(Isa, &mut [f32]);
 
 /// Each function with the range of its inputs.
-const KERNELS: [(&str, Kernel, f32, f32); 13] = [
+const KERNELS: [(&str, Kernel, f32, f32); 15] = [
+    ("copy", |_, _| (), -1.0, 1.0),
     ("exp", kernels::exp, -10.0, 10.0),
     ("tanh", kernels::tanh, -5.0, 5.0),
     ("sigmoid", kernels::sigmoid, -10.0, 10.0),
     ("ln", kernels::ln, 0.01, 100.0),
     ("expm1", kernels::expm1, -10.0, 10.0),
     ("softplus", kernels::softplus, -10.0, 10.0),
+    ("softplus_of_negative", kernels::softplus_of_negative, -10.0, 10.0),
     ("silu", kernels::silu, -5.0, 5.0),
     ("gelu", kernels::gelu, -5.0, 5.0),
     ("gelu_tanh", kernels::gelu_tanh, -5.0, 5.0),
@@ -32,27 +38,45 @@ const KERNELS: [(&str, Kernel, f32, f32); 13] = [
 ];
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_millis(500))
-        .sample_size(20)
-        .configure_from_args();
+    rounds::print_machine();
+    for (len, seconds) in [(65_536, 10), (32, 5)] {
+        print_table(len, seconds);
+    }
+}
+
+/// Measures slices of `len` elements for so many seconds.
+fn print_table(len: usize, seconds: u64) {
+    let isas = workloads::isas();
+    let mut rows = Vec::new();
     for (name, kernel, low, high) in KERNELS {
-        let mut group = criterion.benchmark_group(name);
-        for len in [32, 4096] {
-            let source = random(&mut Rng::new(1), len, low, high);
-            let mut x = source.clone();
-            group.throughput(Throughput::Elements(len as u64));
-            for isa in isas() {
-                group.bench_function(BenchmarkId::new(len.to_string(), isa), |b| {
-                    b.iter(|| {
-                        x.copy_from_slice(&source);
-                        kernel(isa, black_box(&mut x));
-                    });
-                });
+        let source = random(&mut Rng::new(1), len, low, high);
+        for &isa in &isas {
+            let name = format!("{name}/{isa}");
+            if rounds::wanted(&name) || name.starts_with("copy/") {
+                let (source, mut x) = (source.clone(), source.clone());
+                rows.push(Candidate::new(name, 0, move || {
+                    x.copy_from_slice(&source);
+                    kernel(isa, black_box(&mut x));
+                    black_box(&x);
+                }));
             }
         }
-        group.finish();
     }
-    criterion.final_summary();
+    rounds::alternate(&mut rows, rounds::budget(seconds));
+
+    print!("{:<24}", format!("ns of each of {len}"));
+    isas.iter().for_each(|isa| print!("{:>17}", isa.name()));
+    println!();
+    for (name, ..) in KERNELS {
+        let cells = isas.iter().map(|isa| rows.iter().find(|row| row.name == format!("{name}/{isa}")));
+        let cells: Vec<String> = cells
+            .map(|row| row.map_or(String::new(), |row| format!("{:.3}", row.median() * 1e9 / len as f64)))
+            .collect();
+        if cells.iter().any(|cell| !cell.is_empty()) {
+            print!("{name:<24}");
+            cells.iter().for_each(|cell| print!("{cell:>17}"));
+            println!();
+        }
+    }
+    println!();
 }
