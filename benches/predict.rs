@@ -1,7 +1,13 @@
-//! Prediction of a batch and of one sample in each workload. Gelem/s are GFLOP/s.
+//! Prediction of a batch (`predict`) and of one sample (`predict_one`) in each workload, and of 1,024 samples by
+//! the seed network (`predict_1024`): two minutes, a few seconds for each row.
 //!
 //!     taskset -c 0 cargo bench --bench predict
+//!     taskset -c 0 cargo bench --bench predict -- seed               # all rows of a workload
 //!     taskset -c 0 cargo bench --bench predict -- predict_one/seed
+//!
+//! A row is named operation/workload/instruction set. Its columns are the time of a call and the
+//! throughput: lowest, best estimate, highest. Gelem/s are GFLOP/s, of `predict_1024` Melem/s are millions of samples per second.
+//! `peak_fraction` sets these rows beside one another.
 
 mod workloads;
 
@@ -28,5 +34,16 @@ fn main() {
         }
         group.finish();
     }
+    let shape = workloads::shape("seed").expect("it is a workload").with_batch(1024);
+    let mut group = criterion.benchmark_group("predict_1024");
+    group.throughput(Throughput::Elements(shape.batch as u64));
+    for isa in workloads::isas() {
+        let mut workload = None;
+        group.bench_function(BenchmarkId::new(shape.name, isa), |b| {
+            let workload = workload.get_or_insert_with(|| Workload::new(shape, isa));
+            b.iter(|| workload.predict());
+        });
+    }
+    group.finish();
     criterion.final_summary();
 }

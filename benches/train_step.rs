@@ -1,13 +1,17 @@
-//! One training step of each workload. Gelem/s are GFLOP/s.
+//! One training step of each workload (`train_step`), and one online step of the seed network: one sample, in the lean
+//! schedule (`online_step`). A minute and a half, a few seconds for each row.
 //!
 //!     taskset -c 0 cargo bench --bench train_step
+//!     taskset -c 0 cargo bench --bench train_step -- seed            # all rows of a workload
 //!     taskset -c 0 cargo bench --bench train_step -- seed/avx512
 //!
-//! `peak_fraction` sets them beside the core's peak.
+//! A row is named operation/workload/instruction set. Its columns are the time of a step and the
+//! throughput: lowest, best estimate, highest. Gelem/s are GFLOP/s. `peak_fraction` sets them beside the core's peak.
 
 mod workloads;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use microprop::Schedule;
 use std::time::Duration;
 use workloads::Workload;
 
@@ -23,6 +27,17 @@ fn main() {
         let mut workload = None;
         group.bench_function(BenchmarkId::new(shape.name, isa), |b| {
             let workload = workload.get_or_insert_with(|| Workload::new(shape, isa));
+            b.iter(|| workload.step());
+        });
+    }
+    group.finish();
+    let shape = workloads::shape("seed").expect("it is a workload").with_batch(1);
+    let mut group = criterion.benchmark_group("online_step");
+    group.throughput(Throughput::Elements(shape.flops_per_step()));
+    for isa in workloads::isas() {
+        let mut workload = None;
+        group.bench_function(BenchmarkId::new(shape.name, isa), |b| {
+            let workload = workload.get_or_insert_with(|| Workload::with_schedule(shape, isa, Schedule::Lean));
             b.iter(|| workload.step());
         });
     }
