@@ -308,34 +308,6 @@ impl<'a> Layout<'a> {
         place
     }
 
-    /// Where the last layer stands.
-    pub(crate) fn last(&self) -> Place<'a> {
-        self.below(self.layers.len(), self.trainable_len)
-    }
-
-    /// Where the layer below `place` stands, which is not the first.
-    pub(crate) fn previous(&self, place: &Place<'a>) -> Place<'a> {
-        self.below(place.index, place.offset)
-    }
-
-    /// Where the layer stands that is followed by layer `above`, whose parameters begin at `end`.
-    fn below(&self, above: usize, end: usize) -> Place<'a> {
-        let index = above - 1;
-        let layer = &self.layers[index];
-        let inputs = match index {
-            0 => Some(self.inputs),
-            _ => self.layers[index - 1].units(),
-        };
-        match inputs {
-            Some(inputs) if self.plain => {
-                let (outputs, params) = extent(layer, inputs);
-                Place { index, layer, inputs, outputs, offset: end - params, params, statistics: self.trainable_len }
-            }
-            // How wide it is, the layers below say.
-            _ => self.place(index),
-        }
-    }
-
     /// The layers with their places, first to last.
     pub(crate) fn places<'l>(&'l self) -> impl Iterator<Item = Place<'a>> + use<'l, 'a> {
         let mut place = self.first();
@@ -351,6 +323,37 @@ impl<'a> Layout<'a> {
             }
             Some(current)
         })
+    }
+
+    /// Some layers with their places, last to first.
+    pub(crate) fn places_down(&self, layers: Range<usize>) -> impl Iterator<Item = Place<'a>> {
+        let mut above: Option<Place<'a>> = None;
+        layers.rev().map(move |index| {
+            let place = match above {
+                Some(above) => self.below(index, above.offset),
+                None if index + 1 == self.layers.len() => self.below(index, self.trainable_len),
+                None => self.place(index),
+            };
+            above = Some(place);
+            place
+        })
+    }
+
+    /// Where layer `index` stands, whose parameters end at `end`.
+    fn below(&self, index: usize, end: usize) -> Place<'a> {
+        let layer = &self.layers[index];
+        let inputs = match index {
+            0 => Some(self.inputs),
+            _ => self.layers[index - 1].units(),
+        };
+        match inputs {
+            Some(inputs) if self.plain => {
+                let (outputs, params) = extent(layer, inputs);
+                Place { index, layer, inputs, outputs, offset: end - params, params, statistics: self.trainable_len }
+            }
+            // How wide it is, the layers below say.
+            _ => self.place(index),
+        }
     }
 
     /// The input columns that embeddings take for categories, with the number of categories.

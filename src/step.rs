@@ -310,7 +310,6 @@ impl<'a> Mlp<'a> {
 
     /// Checks what a step is given; returns the plan of the batch schedule. `lean_scratch` floats of the workspace
     /// are wanted beside the neurons in the lean schedule.
-    #[inline]
     fn check_step(
         &self,
         params: &[f32],

@@ -58,8 +58,7 @@ impl Context<'_> {
                 let row_len = place.row_len();
                 (start - place.offset) / row_len..(end - place.offset) / row_len
             };
-            let operands =
-                Operands { x: self.inputs_of(&place, self.step.x, banks), delta: self.delta_of(&place, banks) };
+            let operands = Operands { x: self.inputs_of(&place, banks), delta: self.delta_of(&place, banks) };
             // A gradient that is only written down is given its penalties afterwards.
             let penalty = if matches!(rule, Rule::Gradient) { None } else { self.step.mlp.layout.penalty(&place) };
             let own = start - offset..end - offset;
@@ -193,7 +192,7 @@ impl Step<'_> {
         let Parts { banks, statistics, .. } = parts;
         let context = Context { step: self, statistics: &[] };
         let place = self.mlp.layout.place(l);
-        let x = context.inputs_of(&place, self.x, banks);
+        let x = context.inputs_of(&place, banks);
         if back {
             let delta = context.delta_of(&place, banks);
             context.batch_sums(l, params, x, delta, statistics);

@@ -68,11 +68,11 @@ impl Context<'_> {
         Features { mean, variance, epsilon }
     }
 
-    /// What feeds a layer.
+    /// What feeds a layer, of all samples.
     #[inline]
-    pub(super) fn inputs_of<'r>(&self, place: &Place<'_>, x: &'r [f32], banks: &'r Banks<'_>) -> Rows<'r> {
+    pub(super) fn inputs_of<'r>(&'r self, place: &Place<'_>, banks: &'r Banks<'_>) -> Rows<'r> {
         match place.index {
-            0 => Rows::dense(x, place.inputs),
+            0 => Rows::dense(self.step.x, place.inputs),
             l => self.section(l - 1, place.inputs).rows(banks.values[(l - 1) % 2]),
         }
     }
@@ -187,15 +187,8 @@ impl Context<'_> {
         scratch: &mut [f32],
     ) {
         let layout = &self.step.mlp.layout;
-        if layers.is_empty() {
-            return;
-        }
-        let mut place = if layers.end == layout.layers().len() { layout.last() } else { layout.place(layers.end - 1) };
-        for l in layers.clone().rev() {
-            if l < place.index {
-                place = layout.previous(&place);
-            }
-            let below = &layout.layers()[l - 1];
+        for place in layout.places_down(layers) {
+            let (l, below) = (place.index, &layout.layers()[place.index - 1]);
             let section = self.section(l - 1, place.inputs);
             let (from, to) = opposite(&mut banks.deltas, l - 1);
             let delta = if l == self.last() {

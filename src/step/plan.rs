@@ -97,7 +97,6 @@ impl Plan {
     pub(super) fn split<'w>(&self, workspace: &'w mut [f32]) -> Parts<'w> {
         let start = padding(workspace);
         let mut rest = &mut workspace[start..];
-        // Whole lines, but for what is as wide as the outputs, moments and statistics.
         let mut cut = |len: usize| {
             let (part, after) = core::mem::take(&mut rest).split_at_mut(len.next_multiple_of(LINE));
             rest = after;

@@ -168,7 +168,7 @@ impl<'a> Trainer<'a> {
         let rule = &self.optimizer.rule(step);
         self.run(
             step,
-            &plan,
+            plan.as_ref(),
             x,
             targets,
             Update::Apply { rule, params, state: kernels::split_state(state, rule.states()) },
@@ -193,7 +193,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<f32, StepError> {
         let plan = self.check(params, x, targets, workspace.len())?;
         StepError::check(Buffer::Gradient, self.mlp.layout.trainable_len(), gradient.len())?;
-        Ok(self.run(step, &plan, x, targets, Update::Store { params, gradient }, workspace)?.total())
+        Ok(self.run(step, plan.as_ref(), x, targets, Update::Store { params, gradient }, workspace)?.total())
     }
 
     /// Updates the parameters with a gradient: after [`gradient`](Self::gradient),
@@ -273,7 +273,6 @@ impl<'a> Trainer<'a> {
     }
 
     /// Checks all that a step is given but the optimizer's state.
-    #[inline]
     fn check(
         &self,
         params: &[f32],
@@ -292,11 +291,10 @@ impl<'a> Trainer<'a> {
         Objective { loss: self.loss, targets, class_weights: self.class_weights }
     }
 
-    #[inline]
     fn run(
         &self,
         step: u64,
-        plan: &Option<Plan>,
+        plan: Option<&Plan>,
         x: &[f32],
         targets: Targets<'_>,
         target: Update<'_>,
@@ -306,7 +304,7 @@ impl<'a> Trainer<'a> {
         let objective = &self.objective(targets);
         // With the schedule asked too, a `static` lean trainer leaves the batch schedule out of the
         // binary (`no_std_example`, Cortex-M0: 72 KB, where a trainer made at run time takes 300).
-        match plan.as_ref().filter(|_| self.mlp.schedule == Schedule::Batch) {
+        match plan.filter(|_| self.mlp.schedule == Schedule::Batch) {
             Some(plan) => batch::run(&self.mlp, plan, mode, x, objective, target, workspace),
             None => {
                 let data = lean::loss(&self.mlp, mode, objective, x, target.params(), workspace);
