@@ -1,5 +1,5 @@
 //! Counts the instructions of a training step, which other programs on the machine don't change, and holds the counts against
-//! `benches/instructions.txt`. It needs valgrind (`apt install valgrind`), and 30 seconds.
+//! `benches/instructions.txt`. It needs valgrind (`apt install valgrind`), and 10 seconds.
 //!
 //!     cargo bench --bench instructions                # compares; fails where a step takes 1 % more than in the file
 //!     cargo bench --bench instructions -- --update    # counts anew, and writes the file
