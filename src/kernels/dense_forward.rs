@@ -162,12 +162,18 @@ struct BiasActivation<'a> {
     floor: f32,
 }
 
+impl BiasActivation<'_> {
+    #[inline(always)]
+    fn finish<S: Simd>(&self, s: S, sum: S::Vector, bias: S::Vector) -> S::Vector {
+        // Nothing is below −∞, so without ReLU this passes every z on, NaN too.
+        s.max(s.splat(self.floor), s.add(sum, bias))
+    }
+}
+
 impl<S: Simd> Epilogue<S> for BiasActivation<'_> {
     #[inline(always)]
     fn value(&self, s: S, _: usize, column: usize, lanes: usize, sum: S::Vector) -> S::Vector {
-        let z = s.add(sum, load_lanes(s, &self.bias[column..], lanes));
-        // Nothing is below −∞, so without ReLU this passes every z on, NaN too.
-        s.max(s.splat(self.floor), z)
+        self.finish(s, sum, load_lanes(s, &self.bias[column..], lanes))
     }
 
     #[inline(always)]
@@ -206,9 +212,25 @@ fn apply<S: Simd>(s: S, activation: Activation, z: &mut RowsMut<'_>, columns: Ra
 /// One output: each sample is a dot product, in 16 partial sums.
 #[inline(always)]
 fn one_output<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActivation<'_>, y: &mut RowsMut<'_>) {
+    let bias = s.splat(epilogue.bias[0]);
     let m = y.count();
     let mut row = 0;
-    // Four samples at a time: a single one would wait on its own chain.
+    // As many samples as a vector has lanes fold together.
+    while S::LANES > 1 && row + S::LANES <= m {
+        let values = epilogue.finish(s, lanes_of_dots(s, x, weights, row), bias);
+        if y.stride == 1 {
+            store_lanes(s, values, &mut y.data[row..], S::LANES);
+        } else {
+            let mut of_rows = [0.0; 16];
+            store_lanes(s, values, &mut of_rows, S::LANES);
+            for (r, value) in of_rows[..S::LANES].iter().enumerate() {
+                y.row_mut(row + r)[0] = *value;
+            }
+        }
+        row += S::LANES;
+    }
+    let whole = row;
+    // Four at a time: a single one would wait on its own chain.
     while row + 4 <= m {
         dots::<S, 4>(s, core::array::from_fn(|r| x.row(row + r)), weights, row, y);
         row += 4;
@@ -217,26 +239,66 @@ fn one_output<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActiva
         dots::<S, 1>(s, [x.row(row)], weights, row, y);
         row += 1;
     }
-    let (bias, floor) = (s.splat(epilogue.bias[0]), s.splat(epilogue.floor));
-    let finish = |y: &mut [f32]| {
+    let rest = |y: &mut [f32]| {
         super::map::map(
             s,
             y,
             #[inline(always)]
-            |sum| s.max(floor, s.add(sum, bias)),
+            |sum| epilogue.finish(s, sum, bias),
         );
     };
     if y.stride == 1 {
-        finish(y.data);
+        rest(&mut y.data[whole..]);
     } else {
-        y.iter_mut().for_each(finish);
+        y.iter_mut().skip(whole).for_each(rest);
     }
     epilogue.settle(s, y, 0..1);
+}
+
+/// The dot products of LANES samples from `row` on with one column of weights.
+#[inline(always)]
+fn lanes_of_dots<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], row: usize) -> S::Vector {
+    /// MR samples' partial sums, each joined into one vector.
+    #[inline(always)]
+    fn joined<S: Simd, const MR: usize>(s: S, x: Rows<'_>, weights: &[f32], row: usize, to: &mut [S::Vector]) {
+        let sums = partial_sums::<S, MR>(s, core::array::from_fn(|r| x.row(row + r)), weights);
+        for r in 0..MR {
+            let mut sums = sums[r];
+            let mut vectors = 16 / S::LANES;
+            while vectors > 1 {
+                vectors /= 2;
+                for v in 0..vectors {
+                    sums[v] = s.add(sums[v], sums[v + vectors]);
+                }
+            }
+            to[r] = sums[0];
+        }
+    }
+    let mut rows = [s.splat(0.0); 16];
+    // Eight accumulators at a time, which is what the latency of a multiply-add asks for.
+    if S::LANES == 16 {
+        joined::<S, 8>(s, x, weights, row, &mut rows[..8]);
+        joined::<S, 8>(s, x, weights, row + 8, &mut rows[8..]);
+    } else {
+        joined::<S, 4>(s, x, weights, row, &mut rows[..4]);
+        if S::LANES == 8 {
+            joined::<S, 4>(s, x, weights, row + 4, &mut rows[4..8]);
+        }
+    }
+    s.fold_rows(rows)
 }
 
 /// The dot products of MR samples with one column of weights.
 #[inline(always)]
 fn dots<S: Simd, const MR: usize>(s: S, x: [&[f32]; MR], weights: &[f32], row: usize, y: &mut RowsMut<'_>) {
+    for (r, sums) in partial_sums(s, x, weights).into_iter().enumerate() {
+        y.row_mut(row + r)[0] = s.fold(sums);
+    }
+}
+
+/// 16 partial sums of each of MR dot products, in the first 16 / LANES vectors.
+#[inline(always)]
+fn partial_sums<S: Simd, const MR: usize>(s: S, x: [&[f32]; MR], weights: &[f32]) -> [[S::Vector; 16]; MR] {
     let mut sums = [[s.splat(0.0); 16]; MR];
     let (weight_groups, _) = weights.as_chunks::<16>();
     let groups = weight_groups.len();
@@ -263,9 +325,7 @@ fn dots<S: Simd, const MR: usize>(s: S, x: [&[f32]; MR], weights: &[f32], row: u
             }
         }
     }
-    for (r, sums) in sums.into_iter().enumerate() {
-        y.row_mut(row + r)[0] = s.fold(sums);
-    }
+    sums
 }
 
 /// 2 to [`NARROW`] outputs: each block of k in four chains by k mod 4, joined

@@ -105,6 +105,10 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
         fold16(sums)
     }
     #[inline(always)]
+    fn fold_rows(self, rows: [f32; 16]) -> f32 {
+        rows[0]
+    }
+    #[inline(always)]
     fn to_bits(self, a: f32) -> i32 {
         a.to_bits().cast_signed()
     }

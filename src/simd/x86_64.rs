@@ -121,6 +121,7 @@ token! {
     gt = |a: vector, b: vector| -> mask { _mm256_cmp_ps::<_CMP_GT_OQ>(a, b) }
     select = |mask: mask, a: vector, b: vector| -> vector { _mm256_blendv_ps(b, a, mask) }
     fold = |sums: partials| -> float { fold8(_mm256_add_ps(sums[0], sums[1])) }
+    fold_rows = |rows: partials| -> vector { fold_rows8(rows) }
     to_bits = |a: vector| -> ints { _mm256_castps_si256(a) }
     from_bits = |a: ints| -> vector { _mm256_castsi256_ps(a) }
     splat_int = |x: int| -> ints { _mm256_set1_epi32(x) }
@@ -160,6 +161,7 @@ token! {
         let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sums[0])));
         fold8(_mm256_add_ps(_mm512_castps512_ps256(sums[0]), upper))
     }
+    fold_rows = |rows: partials| -> vector { fold_rows16(rows) }
     to_bits = |a: vector| -> ints { _mm512_castps_si512(a) }
     from_bits = |a: ints| -> vector { _mm512_castsi512_ps(a) }
     splat_int = |x: int| -> ints { _mm512_set1_epi32(x) }
@@ -210,6 +212,75 @@ unsafe fn fold8(p: __m256) -> f32 {
         let fours = _mm_add_ps(_mm256_castps256_ps128(p), _mm256_extractf128_ps::<1>(p));
         let twos = _mm_add_ps(fours, _mm_movehl_ps(fours, fours));
         _mm_cvtss_f32(_mm_add_ss(twos, _mm_shuffle_ps::<1>(twos, twos)))
+    }
+}
+
+/// Lane r: the eight lanes of `p[r]`, added as [`fold8`] adds them.
+///
+/// # Safety
+/// The CPU has AVX.
+#[inline(always)]
+unsafe fn fold_rows8(p: [__m256; 16]) -> __m256 {
+    /// Lanes 4 apart, of two rows.
+    #[inline(always)]
+    unsafe fn fours(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the caller has AVX.
+        unsafe { _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b)) }
+    }
+    /// Lanes 2 apart, of four rows.
+    #[inline(always)]
+    unsafe fn twos(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the caller has AVX.
+        unsafe {
+            let (a, b) = (_mm256_castps_pd(a), _mm256_castps_pd(b));
+            let (even, odd) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+            _mm256_add_ps(_mm256_castpd_ps(even), _mm256_castpd_ps(odd))
+        }
+    }
+    // SAFETY: the caller has AVX.
+    unsafe {
+        let a = twos(fours(p[0], p[4]), fours(p[1], p[5]));
+        let b = twos(fours(p[2], p[6]), fours(p[3], p[7]));
+        _mm256_add_ps(_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b))
+    }
+}
+
+/// Lane r: the sixteen lanes of `p[r]`, added 8, 4, 2 and 1 apart.
+///
+/// # Safety
+/// The CPU has AVX-512F.
+#[inline(always)]
+unsafe fn fold_rows16(p: [__m512; 16]) -> __m512 {
+    /// Lanes 8 apart, of two rows.
+    #[inline(always)]
+    unsafe fn eights(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the caller has AVX-512F.
+        unsafe { _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b)) }
+    }
+    /// Lanes 4 apart, of four rows.
+    #[inline(always)]
+    unsafe fn fours(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the caller has AVX-512F.
+        unsafe { _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b)) }
+    }
+    /// Lanes 2 apart, of eight rows.
+    #[inline(always)]
+    unsafe fn twos(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the caller has AVX-512F.
+        unsafe {
+            let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+            let (even, odd) = (_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+            _mm512_add_ps(_mm512_castpd_ps(even), _mm512_castpd_ps(odd))
+        }
+    }
+    // SAFETY: the caller has AVX-512F.
+    unsafe {
+        let a = fours(eights(p[0], p[4]), eights(p[8], p[12]));
+        let b = fours(eights(p[1], p[5]), eights(p[9], p[13]));
+        let c = fours(eights(p[2], p[6]), eights(p[10], p[14]));
+        let d = fours(eights(p[3], p[7]), eights(p[11], p[15]));
+        let (a, b) = (twos(a, b), twos(c, d));
+        _mm512_add_ps(_mm512_shuffle_ps::<0b10_00_10_00>(a, b), _mm512_shuffle_ps::<0b11_01_11_01>(a, b))
     }
 }
 
