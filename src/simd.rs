@@ -89,9 +89,16 @@ pub(crate) trait Simd: Copy + Send + Sync {
 
     /// Adds 16 partial sums, which lie in the first `16 / LANES` vectors, in the order of [`fold16`].
     fn fold(self, sums: [Self::Vector; 16]) -> f32;
-    /// Lane r: the lanes of `rows[r]`, those LANES / 2 apart added, then those half as far, down to 1. The first
-    /// LANES rows are used.
-    fn fold_rows(self, rows: [Self::Vector; 16]) -> Self::Vector;
+    /// Lane r: the lanes of `rows[r]` joined by `f`, those LANES / 2 apart, then those half as far, down to 1. The
+    /// first LANES rows are used.
+    fn fold_rows(
+        self,
+        rows: [Self::Vector; 16],
+        f: impl Fn(Self::Vector, Self::Vector) -> Self::Vector,
+    ) -> Self::Vector;
+
+    /// Rows to columns: lane r of vector c is lane c of `rows[r]`. The first LANES rows are used and given.
+    fn transpose(self, rows: [Self::Vector; 16]) -> [Self::Vector; 16];
 
     /// The bits of each lane.
     fn to_bits(self, a: Self::Vector) -> Self::Ints;

@@ -100,7 +100,7 @@ pub(crate) fn with_bias(
     }
     match y.width {
         1 => dispatch!(isa, s => one_output(s, x, weights, &epilogue, y)),
-        2..=NARROW => dispatch!(isa, s => narrow(s, x, weights, &epilogue, y)),
+        2..=NARROW => dispatch!(isa, s => narrow(s, x, weights, &epilogue, y, scratch)),
         _ => dispatch!(isa, s => product(s, x, Right::Plain(weights), y, scratch, &epilogue)),
     }
 }
@@ -285,7 +285,11 @@ fn lanes_of_dots<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], row: usize) -> S::
             joined::<S, 4>(s, x, weights, row + 4, &mut rows[4..8]);
         }
     }
-    s.fold_rows(rows)
+    s.fold_rows(
+        rows,
+        #[inline(always)]
+        |a, b| s.add(a, b),
+    )
 }
 
 /// The dot products of MR samples with one column of weights.
@@ -331,67 +335,116 @@ fn partial_sums<S: Simd, const MR: usize>(s: S, x: [&[f32]; MR], weights: &[f32]
 /// 2 to [`NARROW`] outputs: each block of k in four chains by k mod 4, joined
 /// (0+1)+(2+3); lanes over the outputs.
 #[inline(always)]
-fn narrow<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActivation<'_>, y: &mut RowsMut<'_>) {
-    let (m, n) = (y.count(), y.width);
+fn narrow<S: Simd>(
+    s: S,
+    x: Rows<'_>,
+    weights: &[f32],
+    epilogue: &BiasActivation<'_>,
+    y: &mut RowsMut<'_>,
+    scratch: &mut [f32],
+) {
+    let n = y.width;
+    // Samples from which on whole vectors of packed weights save more than the packing costs.
+    let pack_from = S::LANES.max(4);
     for column in (0..n).step_by(S::LANES) {
         let lanes = S::LANES.min(n - column);
-        let mut row = 0;
-        // 4 samples × 4 chains fill half of 32 registers; 16 registers hold 2 × 4.
-        if S::LANES == 16 {
-            while row + 4 <= m {
-                narrow_tile::<S, 4>(s, x, weights, epilogue, row, column, lanes, y);
-                row += 4;
+        let packed = x.width * S::LANES;
+        if n == S::LANES {
+            let source = Narrow { x, weights, stride: n, from: 0, column, lanes };
+            narrow_rows::<S, true>(s, source, epilogue, y);
+        } else if y.count() >= pack_from && packed <= scratch.len() {
+            let (rows, _) = S::chunks_mut(&mut scratch[..packed]);
+            for (to, from) in rows.iter_mut().zip(weights.chunks_exact(n)) {
+                s.store(load_lanes(s, &from[column..], lanes), to);
             }
-        }
-        while row + 2 <= m {
-            narrow_tile::<S, 2>(s, x, weights, epilogue, row, column, lanes, y);
-            row += 2;
-        }
-        if row < m {
-            narrow_tile::<S, 1>(s, x, weights, epilogue, row, column, lanes, y);
+            let source = Narrow { x, weights: &scratch[..packed], stride: S::LANES, from: 0, column, lanes };
+            narrow_rows::<S, true>(s, source, epilogue, y);
+        } else {
+            let source = Narrow { x, weights, stride: n, from: column, column, lanes };
+            narrow_rows::<S, false>(s, source, epilogue, y);
         }
     }
     epilogue.settle(s, y, 0..n);
 }
 
-/// MR samples, one vector of outputs.
-#[expect(clippy::too_many_arguments, reason = "a tile: what it multiplies, where it lies, where it goes")]
-#[inline(always)]
-fn narrow_tile<S: Simd, const MR: usize>(
-    s: S,
-    x: Rows<'_>,
-    weights: &[f32],
-    epilogue: &BiasActivation<'_>,
-    row: usize,
+/// What goes into one vector of outputs: those from `column` on, `lanes` of them.
+#[derive(Clone, Copy)]
+struct Narrow<'a> {
+    x: Rows<'a>,
+    /// In rows of `stride`, the vector's own from `from` on.
+    weights: &'a [f32],
+    stride: usize,
+    from: usize,
     column: usize,
     lanes: usize,
+}
+
+/// All samples; `WHOLE`: rows of weights are vectors.
+#[inline(always)]
+fn narrow_rows<S: Simd, const WHOLE: bool>(
+    s: S,
+    source: Narrow<'_>,
+    epilogue: &BiasActivation<'_>,
     y: &mut RowsMut<'_>,
 ) {
-    let n = y.width;
+    let m = y.count();
+    let mut row = 0;
+    // 6 samples × 4 chains and what they meet fill 32 registers; 16 registers hold 2 × 4.
+    if S::LANES == 16 {
+        while row + 6 <= m {
+            narrow_tile::<S, 6, WHOLE>(s, source, epilogue, row, y);
+            row += 6;
+        }
+        while row + 4 <= m {
+            narrow_tile::<S, 4, WHOLE>(s, source, epilogue, row, y);
+            row += 4;
+        }
+    }
+    while row + 2 <= m {
+        narrow_tile::<S, 2, WHOLE>(s, source, epilogue, row, y);
+        row += 2;
+    }
+    if row < m {
+        narrow_tile::<S, 1, WHOLE>(s, source, epilogue, row, y);
+    }
+}
+
+/// MR samples, one vector of outputs.
+#[inline(always)]
+fn narrow_tile<S: Simd, const MR: usize, const WHOLE: bool>(
+    s: S,
+    source: Narrow<'_>,
+    epilogue: &BiasActivation<'_>,
+    row: usize,
+    y: &mut RowsMut<'_>,
+) {
+    let Narrow { x, weights, from, column, lanes, .. } = source;
+    let stride = if WHOLE { S::LANES } else { source.stride };
+    let width = if WHOLE { S::LANES } else { lanes };
     let mut total = [s.splat(0.0); MR];
-    let blocks = weights.chunks(BLOCK * n);
-    for (index, weights) in blocks.enumerate() {
-        let from = index * BLOCK;
-        let terms = weights.len() / n;
-        let x: [&[f32]; MR] = core::array::from_fn(|r| &x.row(row + r)[from..from + terms]);
+    for (index, weights) in weights.chunks(BLOCK * stride).enumerate() {
+        let start = index * BLOCK;
+        let terms = start..x.width.min(start + BLOCK);
+        let x: [&[f32]; MR] = core::array::from_fn(|r| x.part(row + r, terms.clone()));
         let mut chains = [[s.splat(0.0); MR]; 4];
         // Indices the compiler can see, or the chains would live in memory.
-        let fours = weights.chunks_exact(4 * n);
+        let groups = terms.len() / 4;
+        let x_groups: [&[[f32; 4]]; MR] = core::array::from_fn(|r| &x[r].as_chunks().0[..groups]);
+        let fours = weights.chunks_exact(4 * stride);
         let rest = fours.remainder();
-        for (k, w) in (0..).step_by(4).zip(fours) {
+        for (at, w) in (0..groups).zip(fours) {
             for c in 0..4 {
-                let w = load_lanes(s, &w[c * n + column..], lanes);
+                let w = load_lanes(s, &w[c * stride + from..], width);
                 for r in 0..MR {
-                    let x = &x[r][k..k + 4];
-                    chains[c][r] = s.mul_add(s.splat(x[c]), w, chains[c][r]);
+                    chains[c][r] = s.mul_add(s.splat(x_groups[r][at][c]), w, chains[c][r]);
                 }
             }
         }
         for c in 0..3 {
-            if c < terms % 4 {
-                let w = load_lanes(s, &rest[c * n + column..], lanes);
+            if c < terms.len() % 4 {
+                let w = load_lanes(s, &rest[c * stride + from..], width);
                 for r in 0..MR {
-                    chains[c][r] = s.mul_add(s.splat(x[r][terms / 4 * 4 + c]), w, chains[c][r]);
+                    chains[c][r] = s.mul_add(s.splat(x[r][4 * groups + c]), w, chains[c][r]);
                 }
             }
         }

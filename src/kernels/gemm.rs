@@ -151,7 +151,7 @@ impl<E> Columns<'_, '_, E> {
             let (b, stride, b_column) = match self.b {
                 Right::Plain(b) if !self.packed => (&b[start * n..block.end * n], n, column),
                 Right::Plain(b) => (panel.pack(b, n, self.scratch), panel.stride, 0),
-                Right::Transposed(b) => (panel.pack_transposed(b, k, self.scratch), panel.stride, 0),
+                Right::Transposed(b) => (panel.pack_transposed(s, b, k, self.scratch), panel.stride, 0),
             };
             let source = Source { a: self.a, block, b, stride, b_column };
             row_tiles::<S, E, NV, PART>(s, &source, self.out, self.epilogue, column, columns);
@@ -267,16 +267,64 @@ impl Panel {
         panel
     }
 
-    /// From Bᵀ, `bt: [n × k]`.
+    /// From Bᵀ, `bt: [n × k]`, a square of LANES × LANES at a time.
     #[inline(always)]
-    fn pack_transposed<'s>(&self, bt: &[f32], k: usize, scratch: &'s mut [f32]) -> &'s [f32] {
+    fn pack_transposed<'s, S: Simd>(&self, s: S, bt: &[f32], k: usize, scratch: &'s mut [f32]) -> &'s [f32] {
         let panel = &mut scratch[..self.block.len() * self.stride];
-        let columns = bt[self.column * k..(self.column + self.columns) * k].chunks_exact(k);
-        for (j, from) in columns.enumerate() {
-            for (to, &from) in panel.chunks_exact_mut(self.stride).zip(&from[self.block.clone()]) {
-                to[j] = from;
+        if S::LANES == 1 {
+            let columns = bt[self.column * k..].chunks_exact(k).take(self.columns);
+            for (j, from) in columns.enumerate() {
+                for (to, &from) in panel.chunks_exact_mut(self.stride).zip(&from[self.block.clone()]) {
+                    to[j] = from;
+                }
             }
+            return panel;
         }
+        s.outline(
+            #[inline(always)]
+            |s| {
+                for j in (0..self.columns).step_by(S::LANES) {
+                    let columns = S::LANES.min(self.columns - j);
+                    for term in (0..self.block.len()).step_by(S::LANES) {
+                        let terms = S::LANES.min(self.block.len() - term);
+                        let from = &bt[(self.column + j) * k + self.block.start + term..];
+                        let to = &mut panel[term * self.stride + j..];
+                        if columns == S::LANES && terms == S::LANES {
+                            transpose_square::<S, true>(s, from, k, to, self.stride, columns, terms);
+                        } else {
+                            transpose_square::<S, false>(s, from, k, to, self.stride, columns, terms);
+                        }
+                    }
+                }
+            },
+        );
         panel
+    }
+}
+
+/// Turns `rows` rows of `columns` elements into columns. The square has LANES of both if `WHOLE`, else at most as many.
+#[inline(always)]
+fn transpose_square<S: Simd, const WHOLE: bool>(
+    s: S,
+    from: &[f32],
+    from_stride: usize,
+    to: &mut [f32],
+    to_stride: usize,
+    rows: usize,
+    columns: usize,
+) {
+    let (rows, columns) = if WHOLE { (S::LANES, S::LANES) } else { (rows, columns) };
+    let mut square = [s.splat(0.0); 16];
+    // Indices the compiler can see keep the square in registers.
+    for r in 0..S::LANES {
+        if r < rows {
+            square[r] = load_lanes(s, &from[r * from_stride..], columns);
+        }
+    }
+    let square = s.transpose(square);
+    for c in 0..S::LANES {
+        if c < columns {
+            store_lanes(s, square[c], &mut to[c * to_stride..], S::LANES);
+        }
     }
 }

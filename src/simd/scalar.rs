@@ -105,8 +105,12 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
         fold16(sums)
     }
     #[inline(always)]
-    fn fold_rows(self, rows: [f32; 16]) -> f32 {
+    fn fold_rows(self, rows: [f32; 16], _: impl Fn(f32, f32) -> f32) -> f32 {
         rows[0]
+    }
+    #[inline(always)]
+    fn transpose(self, rows: [f32; 16]) -> [f32; 16] {
+        rows
     }
     #[inline(always)]
     fn to_bits(self, a: f32) -> i32 {

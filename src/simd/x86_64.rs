@@ -7,7 +7,7 @@ use core::arch::x86_64::*;
 /// The features tested and the features enabled come from the same list.
 macro_rules! token {
     ($(#[$doc:meta])* $name:ident { lanes: $lanes:literal, tile_rows: $rows:literal, vector: $v:ty, ints: $i:ty, mask: $m:ty,
-      features: [$($feature:tt),+] }
+      fold_rows: $fold_rows:ident, transpose: $transpose:ident, features: [$($feature:tt),+] }
      $($method:ident = |$($arg:ident: $kind:ident),*| -> $ret:ident $body:block)*) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,16 @@ macro_rules! token {
                 }
             )*
             #[inline(always)]
+            fn fold_rows(self, rows: [$v; 16], f: impl Fn($v, $v) -> $v) -> $v {
+                // SAFETY: `self` exists, so `new` found the features.
+                unsafe { $fold_rows(rows, f) }
+            }
+            #[inline(always)]
+            fn transpose(self, rows: [$v; 16]) -> [$v; 16] {
+                // SAFETY: `self` exists, so `new` found the features.
+                unsafe { $transpose(rows) }
+            }
+            #[inline(always)]
             fn mul_add(self, a: $v, b: $v, c: $v) -> $v {
                 if FUSED { self.fused(a, b, c) } else { self.add(self.mul(a, b), c) }
             }
@@ -101,7 +111,7 @@ macro_rules! token {
 token! {
     /// AVX2 and FMA: eight lanes.
     Avx2 { lanes: 8, tile_rows: 6, vector: __m256, ints: __m256i, mask: __m256,
-           features: ["avx2", "fma"] }
+           fold_rows: fold_rows8, transpose: transpose8, features: ["avx2", "fma"] }
     splat = |x: float| -> vector { _mm256_set1_ps(x) }
     load = |x: array| -> vector { _mm256_loadu_ps(x.as_ptr()) }
     store = |v: vector, to: array_mut| -> unit { _mm256_storeu_ps(to.as_mut_ptr(), v); }
@@ -121,7 +131,6 @@ token! {
     gt = |a: vector, b: vector| -> mask { _mm256_cmp_ps::<_CMP_GT_OQ>(a, b) }
     select = |mask: mask, a: vector, b: vector| -> vector { _mm256_blendv_ps(b, a, mask) }
     fold = |sums: partials| -> float { fold8(_mm256_add_ps(sums[0], sums[1])) }
-    fold_rows = |rows: partials| -> vector { fold_rows8(rows) }
     to_bits = |a: vector| -> ints { _mm256_castps_si256(a) }
     from_bits = |a: ints| -> vector { _mm256_castsi256_ps(a) }
     splat_int = |x: int| -> ints { _mm256_set1_epi32(x) }
@@ -136,7 +145,7 @@ token! {
 token! {
     /// AVX-512F: sixteen lanes.
     Avx512 { lanes: 16, tile_rows: 8, vector: __m512, ints: __m512i, mask: __mmask16,
-             features: ["avx512f", "avx2", "fma"] }
+             fold_rows: fold_rows16, transpose: transpose16, features: ["avx512f", "avx2", "fma"] }
     splat = |x: float| -> vector { _mm512_set1_ps(x) }
     load = |x: array| -> vector { _mm512_loadu_ps(x.as_ptr()) }
     store = |v: vector, to: array_mut| -> unit { _mm512_storeu_ps(to.as_mut_ptr(), v); }
@@ -161,7 +170,6 @@ token! {
         let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sums[0])));
         fold8(_mm256_add_ps(_mm512_castps512_ps256(sums[0]), upper))
     }
-    fold_rows = |rows: partials| -> vector { fold_rows16(rows) }
     to_bits = |a: vector| -> ints { _mm512_castps_si512(a) }
     from_bits = |a: ints| -> vector { _mm512_castsi512_ps(a) }
     splat_int = |x: int| -> ints { _mm512_set1_epi32(x) }
@@ -215,73 +223,133 @@ unsafe fn fold8(p: __m256) -> f32 {
     }
 }
 
-/// Lane r: the eight lanes of `p[r]`, added as [`fold8`] adds them.
+/// Lane r: the eight lanes of `p[r]`, those 4, 2 and 1 apart joined by `f`.
 ///
 /// # Safety
 /// The CPU has AVX.
 #[inline(always)]
-unsafe fn fold_rows8(p: [__m256; 16]) -> __m256 {
-    /// Lanes 4 apart, of two rows.
-    #[inline(always)]
-    unsafe fn fours(a: __m256, b: __m256) -> __m256 {
-        // SAFETY: the caller has AVX.
-        unsafe { _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b)) }
+unsafe fn fold_rows8(p: [__m256; 16], f: impl Fn(__m256, __m256) -> __m256) -> __m256 {
+    macro_rules! fours {
+        // of two rows
+        ($a:expr, $b:expr) => {
+            f(_mm256_permute2f128_ps::<0x20>(p[$a], p[$b]), _mm256_permute2f128_ps::<0x31>(p[$a], p[$b]))
+        };
     }
-    /// Lanes 2 apart, of four rows.
-    #[inline(always)]
-    unsafe fn twos(a: __m256, b: __m256) -> __m256 {
-        // SAFETY: the caller has AVX.
-        unsafe {
-            let (a, b) = (_mm256_castps_pd(a), _mm256_castps_pd(b));
-            let (even, odd) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
-            _mm256_add_ps(_mm256_castpd_ps(even), _mm256_castpd_ps(odd))
-        }
+    macro_rules! twos {
+        // of four rows
+        ($a:expr, $b:expr) => {{
+            let (a, b) = (_mm256_castps_pd($a), _mm256_castps_pd($b));
+            f(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)))
+        }};
     }
     // SAFETY: the caller has AVX.
     unsafe {
-        let a = twos(fours(p[0], p[4]), fours(p[1], p[5]));
-        let b = twos(fours(p[2], p[6]), fours(p[3], p[7]));
-        _mm256_add_ps(_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b))
+        let a = twos!(fours!(0, 4), fours!(1, 5));
+        let b = twos!(fours!(2, 6), fours!(3, 7));
+        f(_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b))
     }
 }
 
-/// Lane r: the sixteen lanes of `p[r]`, added 8, 4, 2 and 1 apart.
+/// Lane r: the sixteen lanes of `p[r]`, those 8, 4, 2 and 1 apart joined by `f`.
 ///
 /// # Safety
 /// The CPU has AVX-512F.
 #[inline(always)]
-unsafe fn fold_rows16(p: [__m512; 16]) -> __m512 {
-    /// Lanes 8 apart, of two rows.
-    #[inline(always)]
-    unsafe fn eights(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: the caller has AVX-512F.
-        unsafe { _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b)) }
+unsafe fn fold_rows16(p: [__m512; 16], f: impl Fn(__m512, __m512) -> __m512) -> __m512 {
+    macro_rules! eights {
+        // of two rows
+        ($a:expr, $b:expr) => {
+            f(_mm512_shuffle_f32x4::<0x44>(p[$a], p[$b]), _mm512_shuffle_f32x4::<0xee>(p[$a], p[$b]))
+        };
     }
-    /// Lanes 4 apart, of four rows.
-    #[inline(always)]
-    unsafe fn fours(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: the caller has AVX-512F.
-        unsafe { _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b)) }
+    macro_rules! fours {
+        // of four rows
+        ($a:expr, $b:expr) => {{
+            let (a, b) = ($a, $b);
+            f(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b))
+        }};
     }
-    /// Lanes 2 apart, of eight rows.
-    #[inline(always)]
-    unsafe fn twos(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: the caller has AVX-512F.
-        unsafe {
-            let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
-            let (even, odd) = (_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
-            _mm512_add_ps(_mm512_castpd_ps(even), _mm512_castpd_ps(odd))
-        }
+    macro_rules! twos {
+        // of eight rows
+        ($a:expr, $b:expr) => {{
+            let (a, b) = (_mm512_castps_pd($a), _mm512_castps_pd($b));
+            f(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)))
+        }};
     }
     // SAFETY: the caller has AVX-512F.
     unsafe {
-        let a = fours(eights(p[0], p[4]), eights(p[8], p[12]));
-        let b = fours(eights(p[1], p[5]), eights(p[9], p[13]));
-        let c = fours(eights(p[2], p[6]), eights(p[10], p[14]));
-        let d = fours(eights(p[3], p[7]), eights(p[11], p[15]));
-        let (a, b) = (twos(a, b), twos(c, d));
-        _mm512_add_ps(_mm512_shuffle_ps::<0b10_00_10_00>(a, b), _mm512_shuffle_ps::<0b11_01_11_01>(a, b))
+        let a = fours!(eights!(0, 4), eights!(8, 12));
+        let b = fours!(eights!(1, 5), eights!(9, 13));
+        let c = fours!(eights!(2, 6), eights!(10, 14));
+        let d = fours!(eights!(3, 7), eights!(11, 15));
+        let (a, b) = (twos!(a, b), twos!(c, d));
+        f(_mm512_shuffle_ps::<0b10_00_10_00>(a, b), _mm512_shuffle_ps::<0b11_01_11_01>(a, b))
     }
+}
+
+/// Eight rows to eight columns.
+///
+/// # Safety
+/// The CPU has AVX.
+#[inline(always)]
+unsafe fn transpose8(mut p: [__m256; 16]) -> [__m256; 16] {
+    // SAFETY: the caller has AVX.
+    unsafe {
+        // 2 × 2 elements, then 4 × 4, then halves.
+        for r in [0, 2, 4, 6] {
+            (p[r], p[r + 1]) = (_mm256_unpacklo_ps(p[r], p[r + 1]), _mm256_unpackhi_ps(p[r], p[r + 1]));
+        }
+        for r in [0, 4] {
+            let q = [p[r], p[r + 1], p[r + 2], p[r + 3]].map(
+                #[inline(always)]
+                |v| _mm256_castps_pd(v),
+            );
+            p[r] = _mm256_castpd_ps(_mm256_unpacklo_pd(q[0], q[2]));
+            p[r + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(q[0], q[2]));
+            p[r + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(q[1], q[3]));
+            p[r + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(q[1], q[3]));
+        }
+        for c in 0..4 {
+            (p[c], p[c + 4]) =
+                (_mm256_permute2f128_ps::<0x20>(p[c], p[c + 4]), _mm256_permute2f128_ps::<0x31>(p[c], p[c + 4]));
+        }
+    }
+    p
+}
+
+/// Sixteen rows to sixteen columns.
+///
+/// # Safety
+/// The CPU has AVX-512F.
+#[inline(always)]
+unsafe fn transpose16(mut p: [__m512; 16]) -> [__m512; 16] {
+    // SAFETY: the caller has AVX-512F.
+    unsafe {
+        // 2 × 2 elements, then 4 × 4; then quarters, from rows 4 and 8 apart.
+        for r in [0, 2, 4, 6, 8, 10, 12, 14] {
+            (p[r], p[r + 1]) = (_mm512_unpacklo_ps(p[r], p[r + 1]), _mm512_unpackhi_ps(p[r], p[r + 1]));
+        }
+        for r in [0, 4, 8, 12] {
+            let q = [p[r], p[r + 1], p[r + 2], p[r + 3]].map(
+                #[inline(always)]
+                |v| _mm512_castps_pd(v),
+            );
+            p[r] = _mm512_castpd_ps(_mm512_unpacklo_pd(q[0], q[2]));
+            p[r + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(q[0], q[2]));
+            p[r + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(q[1], q[3]));
+            p[r + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(q[1], q[3]));
+        }
+        for c in 0..4 {
+            let q = [p[c], p[c + 4], p[c + 8], p[c + 12]];
+            let even = [_mm512_shuffle_f32x4::<0x88>(q[0], q[1]), _mm512_shuffle_f32x4::<0x88>(q[2], q[3])];
+            let odd = [_mm512_shuffle_f32x4::<0xdd>(q[0], q[1]), _mm512_shuffle_f32x4::<0xdd>(q[2], q[3])];
+            p[c] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
+            p[c + 4] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
+            p[c + 8] = _mm512_shuffle_f32x4::<0xdd>(even[0], even[1]);
+            p[c + 12] = _mm512_shuffle_f32x4::<0xdd>(odd[0], odd[1]);
+        }
+    }
+    p
 }
 
 /// The lowest `n` bits set.
