@@ -3,7 +3,7 @@
 
 use super::lane;
 use super::lean::block_sum;
-use super::softmax::{largest, softmax_row};
+use super::softmax::{GROUP, Sums, largest, softmax_group, softmax_row};
 use crate::kernels::map::map;
 use crate::kernels::reduce;
 use crate::kernels::rows::{load_lanes, store_lanes};
@@ -24,44 +24,58 @@ pub(super) fn cross_entropy<S: Simd>(
     width: usize,
     scale: f32,
 ) {
-    let rows = values.chunks_exact_mut(width).zip(delta.chunks_exact_mut(width)).zip(terms);
+    // Until the deltas are known, their place holds the pre-activations.
+    delta.copy_from_slice(values);
     let scale = s.splat(scale);
-    for (row, ((z, delta), term)) in rows.enumerate() {
-        // Until the deltas are known, their place holds the pre-activations.
-        delta.copy_from_slice(z);
-        let (largest, sum) = softmax_row(s, z);
-        let ln_sum = lane(s, math::ln(s, s.splat(sum)));
-        match labels {
-            Labels::Classes(classes) => {
-                let class = classes[row] as usize;
-                *term = ln_sum + (largest - delta[class]);
-                delta_of(
-                    s,
-                    z,
-                    delta,
-                    #[inline(always)]
-                    |p, _| s.mul(p, scale),
-                );
-                let right = s.mul(s.sub(s.splat(z[class]), s.splat(1.0)), scale);
-                delta[class] = lane(s, right);
-            }
-            Labels::Values(targets) => {
-                let targets = &targets[row * width..(row + 1) * width];
-                *term = weighted(s, targets, delta, ln_sum, largest);
-                let total = reduce::sum_in(s, targets);
-                delta_of(
-                    s,
-                    z,
-                    delta,
-                    #[inline(always)]
-                    |p, at| {
-                        let t = load_lanes(s, &targets[at..], S::LANES.min(width - at));
-                        s.mul(s.sub(s.mul(p, s.splat(total)), t), scale)
-                    },
-                );
+    for (first, group) in (0..).step_by(GROUP).zip(values.chunks_mut(GROUP * width)) {
+        let Sums { largest, sum: ln_sum } = with_logarithms(s, softmax_group(s, group, width));
+        let rows = group.chunks_exact(width).zip(delta[first * width..].chunks_exact_mut(width));
+        for (r, ((p, delta), term)) in rows.zip(&mut terms[first..]).enumerate() {
+            let row = first + r;
+            match labels {
+                Labels::Classes(classes) => {
+                    let class = classes[row] as usize;
+                    *term = ln_sum[r] + (largest[r] - delta[class]);
+                    delta_of(
+                        s,
+                        p,
+                        delta,
+                        #[inline(always)]
+                        |p, _| s.mul(p, scale),
+                    );
+                    let right = s.mul(s.sub(s.splat(p[class]), s.splat(1.0)), scale);
+                    delta[class] = lane(s, right);
+                }
+                Labels::Values(targets) => {
+                    let targets = &targets[row * width..(row + 1) * width];
+                    *term = weighted(s, targets, delta, ln_sum[r], largest[r]);
+                    let total = reduce::sum_in(s, targets);
+                    delta_of(
+                        s,
+                        p,
+                        delta,
+                        #[inline(always)]
+                        |p, at| {
+                            let t = load_lanes(s, &targets[at..], S::LANES.min(width - at));
+                            s.mul(s.sub(s.mul(p, s.splat(total)), t), scale)
+                        },
+                    );
+                }
             }
         }
     }
+}
+
+/// The logarithms of the sums in their place.
+#[inline(always)]
+fn with_logarithms<S: Simd>(s: S, mut sums: Sums) -> Sums {
+    map(
+        s,
+        &mut sums.sum,
+        #[inline(always)]
+        |sum| math::ln(s, sum),
+    );
+    sums
 }
 
 /// `delta = f(p, index of p's first lane)`.
@@ -223,15 +237,16 @@ pub(super) fn of_soft_targets<S: Simd>(
     scale: f32,
 ) {
     let width = targets.width;
-    let rows = values.chunks_exact_mut(width).zip(delta.chunks_exact_mut(width)).zip(terms);
-    for (row, ((z, delta), term)) in rows.enumerate() {
-        delta.copy_from_slice(z);
-        let (largest, sum) = softmax_row(s, z);
-        let ln_sum = lane(s, math::ln(s, s.splat(sum)));
-        let total;
-        (*term, total) = targets.term_and_total(row, delta, largest, ln_sum);
-        delta.copy_from_slice(z);
-        targets.delta(row, delta, total, scale);
+    delta.copy_from_slice(values);
+    for (first, group) in (0..).step_by(GROUP).zip(values.chunks_mut(GROUP * width)) {
+        let Sums { largest, sum: ln_sum } = with_logarithms(s, softmax_group(s, group, width));
+        let rows = group.chunks_exact(width).zip(delta[first * width..].chunks_exact_mut(width));
+        for (r, ((p, delta), term)) in rows.zip(&mut terms[first..]).enumerate() {
+            let total;
+            (*term, total) = targets.term_and_total(first + r, delta, largest[r], ln_sum[r]);
+            delta.copy_from_slice(p);
+            targets.delta(first + r, delta, total, scale);
+        }
     }
 }
 

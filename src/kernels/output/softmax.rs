@@ -7,10 +7,92 @@ use crate::kernels::rows::{load_lanes, store_lanes};
 use crate::math;
 use crate::simd::Simd;
 
+/// Rows whose exponents and sums are known together.
+pub(super) const GROUP: usize = 16;
+
+/// The largest z of each row of a group, and the sum of `e^(z−m)`.
+pub(super) struct Sums {
+    pub(super) largest: [f32; GROUP],
+    pub(super) sum: [f32; GROUP],
+}
+
 #[inline(always)]
 pub(super) fn softmax_rows<S: Simd>(s: S, z: &mut [f32], width: usize) {
-    for row in z.chunks_exact_mut(width) {
-        softmax_row(s, row);
+    for group in z.chunks_mut(GROUP * width) {
+        softmax_group(s, group, width);
+    }
+}
+
+/// [`softmax_row`] of each row of at most [`GROUP`].
+#[inline(always)]
+pub(super) fn softmax_group<S: Simd>(s: S, z: &mut [f32], width: usize) -> Sums {
+    let mut sums = Sums { largest: [0.0; GROUP], sum: [0.0; GROUP] };
+    if S::LANES > 1 && width <= 16 {
+        s.outline(
+            #[inline(always)]
+            |s| {
+                for (index, rows) in z.chunks_mut(S::LANES * width).enumerate() {
+                    narrow_rows(s, rows, width, index * S::LANES, &mut sums);
+                }
+            },
+        );
+    } else {
+        for (r, row) in z.chunks_exact_mut(width).enumerate() {
+            (sums.largest[r], sums.sum[r]) = softmax_row(s, row);
+        }
+    }
+    sums
+}
+
+/// At most LANES rows of at most 16 elements, which fold together.
+#[inline(always)]
+fn narrow_rows<S: Simd>(s: S, z: &mut [f32], width: usize, first: usize, sums: &mut Sums) {
+    /// The lanes of vector v that a row fills.
+    #[inline(always)]
+    fn own<S: Simd>(s: S, width: usize, v: usize) -> S::Mask {
+        const INDEX: [f32; 16] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+        s.gt(s.splat(width as f32), s.load(&S::chunks(&INDEX).0[v]))
+    }
+    let (zero, lowest) = (s.splat(0.0), s.splat(f32::NEG_INFINITY));
+    let mut rows = [lowest; 16];
+    for (z, joined) in z.chunks_exact(width).zip(&mut rows) {
+        for (v, z) in z.chunks(S::LANES).enumerate() {
+            // A NaN is not above −∞.
+            *joined = s.max(s.select(own(s, width, v), load_lanes(s, z, z.len()), lowest), *joined);
+        }
+    }
+    // The sum of −0 and +0 is +0.
+    let largest = s.add(
+        s.fold_rows(
+            rows,
+            #[inline(always)]
+            |a, b| s.max(a, b),
+        ),
+        zero,
+    );
+    store_lanes(s, largest, &mut sums.largest[first..], S::LANES);
+    rows = [zero; 16];
+    for (r, (z, joined)) in z.chunks_exact_mut(width).zip(&mut rows).enumerate() {
+        let largest = s.splat(sums.largest[first + r]);
+        for (v, z) in z.chunks_mut(S::LANES).enumerate() {
+            let e = math::exp(s, s.sub(load_lanes(s, z, z.len()), largest));
+            *joined = s.add(*joined, s.select(own(s, width, v), e, zero));
+            store_lanes(s, e, z, z.len());
+        }
+    }
+    let sum = s.fold_rows(
+        rows,
+        #[inline(always)]
+        |a, b| s.add(a, b),
+    );
+    store_lanes(s, sum, &mut sums.sum[first..], S::LANES);
+    for (z, &sum) in z.chunks_exact_mut(width).zip(&sums.sum[first..]) {
+        map(
+            s,
+            z,
+            #[inline(always)]
+            |e| s.div(e, s.splat(sum)),
+        );
     }
 }
 
