@@ -11,6 +11,8 @@
 //! else differs between them, and for one arithmetic all tokens give the same
 //! bits (NaN payloads aside).
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod aarch64;
 mod isa;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
@@ -131,4 +133,180 @@ pub(crate) fn fold16(mut p: [f32; 16]) -> f32 {
         p[i] += p[i + 4];
     }
     (p[0] + p[2]) + (p[1] + p[3])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rng;
+
+    /// Zeros, the smallest and the largest numbers, what is not one, and numbers whose products round.
+    const NUMBERS: [f32; 13] = [
+        0.0,
+        -0.0,
+        f32::from_bits(1),
+        -1.1e-38,
+        1.0e-20,
+        -0.3,
+        1.0,
+        1.000_000_1,
+        -8_388_609.0,
+        f32::MAX,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+    ];
+
+    fn same(a: f32, b: f32) -> bool {
+        a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+    }
+
+    /// Each operation on all triples of [`NUMBERS`]: each lane gives what `one` gives.
+    #[inline(always)]
+    fn lanes_agree<S: Simd>(s: S, one: impl Simd<Vector = f32, Ints = i32, Mask = bool>) {
+        let count = NUMBERS.len();
+        for from in (0..count.pow(3)).step_by(S::LANES) {
+            let digit = |place: usize| core::array::from_fn(|lane| NUMBERS[(from + lane) / place % count]);
+            let operands: [[f32; 16]; 3] = [digit(1), digit(count), digit(count * count)];
+            let load = |x: &[f32; 16]| s.load(&S::chunks(x).0[0]);
+            macro_rules! agree {
+                ($(|$s:ident, $($x:ident),+| $result:expr;)+) => {$({
+                    let mut each = operands.each_ref().map(load).into_iter();
+                    let $s = s;
+                    $(let $x = each.next().unwrap();)+
+                    let mut found = [0.0; 16];
+                    s.store($result, &mut S::chunks_mut(&mut found).0[0]);
+                    for lane in 0..S::LANES {
+                        let x = operands.map(|x| x[lane]);
+                        let mut each = x.into_iter();
+                        let $s = one;
+                        $(let $x = each.next().unwrap();)+
+                        let (found, expected) = (found[lane], $result);
+                        assert!(same(found, expected), "{}: {found:e}, not {expected:e}, of {x:?}", stringify!($result));
+                    }
+                })+};
+            }
+            agree! {
+                |s, a, b| s.add(a, b);
+                |s, a, b| s.sub(a, b);
+                |s, a, b| s.mul(a, b);
+                |s, a, b| s.div(a, b);
+                |s, a, b, c| s.mul_add(a, b, c);
+                |s, a| s.sqrt(a);
+                |s, a| s.neg(a);
+                |s, a| s.abs(a);
+                |s, a, b| s.max(a, b);
+                |s, a, b| s.min(a, b);
+                |s, a, b, c| s.select(s.gt(a, b), c, a);
+                |s, a, b| s.select(s.gt(a, b), s.splat(-0.3), b);
+                |s, a, b| s.from_bits(s.sub_int(s.to_bits(a), s.to_bits(b)));
+                |s, a, b| s.from_bits(s.and_int(s.to_bits(a), s.to_bits(b)));
+                |s, a, b| s.from_bits(s.or_int(s.to_bits(a), s.to_bits(b)));
+                |s, a| s.from_bits(s.shl23(s.to_bits(a)));
+                |s, a| s.from_bits(s.shr23(s.to_bits(a)));
+                |s, a| s.int_to_float(s.to_bits(a));
+                |s, a| s.from_bits(s.or_int(s.to_bits(a), s.splat_int(1 << 22)));
+            }
+        }
+    }
+
+    /// Parts of each length read and write their elements, and no others.
+    #[inline(always)]
+    fn parts_are_parts<S: Simd>(s: S) {
+        let x: [f32; 18] = core::array::from_fn(|i| i as f32 + 1.0);
+        for len in 0..=S::LANES {
+            let mut read = [f32::NAN; 16];
+            s.store(s.load_part(&x[1..1 + len]), &mut S::chunks_mut(&mut read).0[0]);
+            let mut written = [-1.0; 18];
+            s.store_part(s.load(&S::chunks(&x).0[0]), &mut written[1..1 + len]);
+            for lane in 0..S::LANES {
+                assert_eq!(read[lane].to_bits(), if lane < len { x[1 + lane] } else { 0.0 }.to_bits(), "{len}, {lane}");
+            }
+            for (i, found) in written.into_iter().enumerate() {
+                assert_eq!(found, if (1..1 + len).contains(&i) { x[i - 1] } else { -1.0 }, "{len}, {i}");
+            }
+        }
+    }
+
+    /// The order of [`fold16`]; another one gives other bits.
+    #[inline(always)]
+    fn folds_agree<S: Simd>(s: S) {
+        let rng = &mut Rng::new(1);
+        for _ in 0..100 {
+            let partials: [f32; 16] = core::array::from_fn(|_| (rng.uniform() - 0.5) / (rng.uniform() + 0.1));
+            let mut sums = [s.splat(f32::NAN); 16];
+            for (sum, partials) in sums.iter_mut().zip(S::chunks(&partials).0) {
+                *sum = s.load(partials);
+            }
+            assert_eq!(s.fold(sums).to_bits(), fold16(partials).to_bits());
+        }
+    }
+
+    /// Rows fold in the order of [`fold16`], where the partials that a vector lacks are zeros, and change places with columns.
+    #[inline(always)]
+    fn rows_agree<S: Simd>(s: S) {
+        let rng = &mut Rng::new(2);
+        for _ in 0..100 {
+            let numbers: [[f32; 16]; 16] =
+                core::array::from_fn(|_| core::array::from_fn(|_| (rng.uniform() - 0.5) / (rng.uniform() + 0.1)));
+            let mut rows = [s.splat(f32::NAN); 16];
+            for (row, numbers) in rows.iter_mut().zip(&numbers).take(S::LANES) {
+                *row = s.load(&S::chunks(numbers).0[0]);
+            }
+            let (mut sums, mut largest) = ([0.0; 16], [0.0; 16]);
+            s.store(s.fold_rows(rows, |a, b| s.add(a, b)), &mut S::chunks_mut(&mut sums).0[0]);
+            s.store(s.fold_rows(rows, |a, b| s.max(a, b)), &mut S::chunks_mut(&mut largest).0[0]);
+            for (r, row) in numbers.iter().enumerate().take(S::LANES) {
+                let row = &row[..S::LANES];
+                let mut partials = [0.0; 16];
+                partials[..S::LANES].copy_from_slice(row);
+                assert_eq!(sums[r].to_bits(), fold16(partials).to_bits(), "sum {r}");
+                assert_eq!(largest[r], row.iter().copied().fold(f32::NEG_INFINITY, f32::max), "largest {r}");
+            }
+            for (c, column) in s.transpose(rows).into_iter().enumerate().take(S::LANES) {
+                let mut found = [0.0; 16];
+                s.store(column, &mut S::chunks_mut(&mut found).0[0]);
+                for r in 0..S::LANES {
+                    assert_eq!(found[r].to_bits(), numbers[r][c].to_bits(), "row {r}, column {c}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_operation_is_that_of_one_lane() {
+        for isa in Isa::available() {
+            println!("{isa}");
+            match isa.arithmetic() {
+                Arithmetic::Portable => dispatch!(isa, s => lanes_agree(s, Scalar::<false>)),
+                Arithmetic::Fused => dispatch!(isa, s => lanes_agree(s, Scalar::<true>)),
+            }
+            dispatch!(isa, s => parts_are_parts(s));
+            dispatch!(isa, s => folds_agree(s));
+            dispatch!(isa, s => rows_agree(s));
+        }
+    }
+
+    #[test]
+    fn a_part_longer_than_the_vector_is_refused() {
+        fn is_refused(isa: Isa, part: fn(Isa)) {
+            let lanes = dispatch!(isa, s => lanes_of(s));
+            assert!(lanes == 1 || std::panic::catch_unwind(|| part(isa)).is_err(), "{isa}");
+        }
+        fn lanes_of<S: Simd>(_: S) -> usize {
+            S::LANES
+        }
+        #[inline(always)]
+        fn load<S: Simd>(s: S) {
+            s.store(s.load_part(&[1.0; 17][..S::LANES + 1]), &mut S::chunks_mut(&mut [0.0; 16]).0[0]);
+        }
+        #[inline(always)]
+        fn store<S: Simd>(s: S) {
+            s.store_part(s.splat(1.0), &mut [0.0; 17][..S::LANES + 1]);
+        }
+        for isa in Isa::available() {
+            is_refused(isa, |isa| dispatch!(isa, s => load(s)));
+            is_refused(isa, |isa| dispatch!(isa, s => store(s)));
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The one place where an instruction set is chosen.
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+use super::aarch64::Neon;
 use super::scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::{Avx2, Avx512};
@@ -42,6 +44,10 @@ pub(crate) enum Level {
     Avx512(Avx512<false>),
     #[cfg(target_arch = "x86_64")]
     Avx512Fused(Avx512<true>),
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    Neon(Neon<false>),
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    NeonFused(Neon<true>),
 }
 
 impl Isa {
@@ -77,6 +83,8 @@ impl Isa {
             .chain(Avx2::new().map(Level::Avx2Fused))
             .chain(Avx512::new().map(Level::Avx512))
             .chain(Avx512::new().map(Level::Avx512Fused));
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        let all = all.chain([Level::Neon(Neon), Level::NeonFused(Neon)]);
         all.map(Self)
     }
 
@@ -90,10 +98,14 @@ impl Isa {
             Level::Avx2(_) | Level::Avx512(_) => Arithmetic::Portable,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2Fused(_) | Level::Avx512Fused(_) => Arithmetic::Fused,
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Level::Neon(_) => Arithmetic::Portable,
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Level::NeonFused(_) => Arithmetic::Fused,
         }
     }
 
-    /// Its name: `scalar`, `avx2` or `avx512`, then `-fused` or `-portable`.
+    /// Its name: `scalar`, `avx2`, `avx512` or `neon`, then `-fused` or `-portable`.
     pub const fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar(_) => "scalar-portable",
@@ -107,6 +119,10 @@ impl Isa {
             Level::Avx512(_) => "avx512-portable",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Fused(_) => "avx512-fused",
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Level::Neon(_) => "neon-portable",
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Level::NeonFused(_) => "neon-fused",
         }
     }
 
@@ -160,6 +176,16 @@ macro_rules! dispatch {
             ),
             #[cfg(target_arch = "x86_64")]
             $crate::simd::Level::Avx512Fused(token) => token.run(
+                #[inline(always)]
+                |$s| $call,
+            ),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            $crate::simd::Level::Neon(token) => token.run(
+                #[inline(always)]
+                |$s| $call,
+            ),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            $crate::simd::Level::NeonFused(token) => token.run(
                 #[inline(always)]
                 |$s| $call,
             ),
