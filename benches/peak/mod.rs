@@ -5,8 +5,8 @@ use std::hint::black_box;
 
 const ITERATIONS: usize = 4096;
 
-/// Defines a function that runs `chains` chains of `c ← a·c + b`.
-#[cfg(target_arch = "x86_64")]
+/// Defines a function that runs `chains` chains of a multiply and an add, `c ← a·c + b` where nothing else is said.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! chains {
     ($name:ident: $chains:literal of $splat:ident, $enable:literal, |$a:ident, $b:ident, $c:ident| $next:expr) => {
         #[target_feature(enable = $enable)]
@@ -56,11 +56,35 @@ mod x86_64 {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64 {
+    use super::{ITERATIONS, black_box};
+    use core::arch::aarch64::*;
+
+    // Up to four units of latency 4. FMLA overwrites its addend, so c ← c + a·b: what multiplies stays where it is.
+    chains! { neon_fused: 24 of vdupq_n_f32, "neon", |a, b, c| vfmaq_f32(c, a, b) }
+    chains! { neon_portable: 24 of vdupq_n_f32, "neon", |a, b, c| vaddq_f32(vmulq_f32(a, c), b) }
+
+    pub(super) fn run(isa: &str) -> Option<usize> {
+        match isa {
+            // SAFETY: the instruction set's name stands only where NEON is part of the compile target.
+            "neon-fused" => Some(unsafe { neon_fused() }),
+            // SAFETY: as above.
+            "neon-portable" => Some(unsafe { neon_portable() }),
+            _ => None,
+        }
+    }
+}
+
 /// Runs for some microseconds at full speed, in the arithmetic of `isa`, and returns
 /// the floating-point operations done: one for each multiply and each add.
 pub(crate) fn run(isa: Isa) -> usize {
     #[cfg(target_arch = "x86_64")]
     if let Some(flops) = x86_64::run(isa.name()) {
+        return flops;
+    }
+    #[cfg(target_arch = "aarch64")]
+    if let Some(flops) = aarch64::run(isa.name()) {
         return flops;
     }
     let _ = isa;
