@@ -15,12 +15,20 @@
 /// assert_eq!(hash(&[f32::NAN]), hash(&[-f32::NAN]));
 /// ```
 pub fn hash(values: &[f32]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325;
-    for value in values {
-        let bits = if value.is_nan() { 0x7fc0_0000 } else { value.to_bits() };
-        for byte in bits.to_le_bytes() {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+    let bits = |value: &f32| if value.is_nan() { 0x7fc0_0000 } else { value.to_bits() };
+    values.iter().fold(OFFSET_BASIS, |hash, value| absorb(hash, bits(value)))
+}
+
+/// The hash of no bytes.
+pub(crate) const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// The hash of the bytes so far, and of the four of `word` behind them.
+pub(crate) const fn absorb(mut hash: u64, word: u32) -> u64 {
+    let bytes = word.to_le_bytes();
+    let mut index = 0;
+    while index < 4 {
+        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        index += 1;
     }
     hash
 }

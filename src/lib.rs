@@ -85,6 +85,7 @@ mod fold;
 mod hash;
 #[cfg(feature = "alloc")]
 mod history;
+mod identity;
 mod init;
 pub mod kernels;
 mod layer;

@@ -36,13 +36,39 @@ impl Rng {
         Self { key: [seed as u32, (seed >> 32) as u32], stream, position: 0, block: [0; 4] }
     }
 
+    /// Seed, stream and position: all there is to know, to keep where the generator itself can't be kept.
+    ///
+    /// ```
+    /// use microprop::Rng;
+    ///
+    /// let mut rng = Rng::new(7);
+    /// rng.uniform();
+    /// let mut resumed = Rng::from_state(rng.state());
+    /// assert_eq!(resumed.uniform(), rng.uniform());
+    /// ```
+    pub const fn state(&self) -> [u64; 3] {
+        [self.key[0] as u64 | (self.key[1] as u64) << 32, self.stream, self.position]
+    }
+
+    /// The generator that had this [`state`](Self::state): its next number is the one that was next then.
+    pub const fn from_state([seed, stream, position]: [u64; 3]) -> Self {
+        let mut rng = Self { position, ..Self::with_stream(seed, stream) };
+        if !position.is_multiple_of(4) {
+            rng.block = rng.block_at(position / 4);
+        }
+        rng
+    }
+
+    /// Four words, the `n`-th block of the sequence.
+    const fn block_at(&self, n: u64) -> [u32; 4] {
+        philox([n as u32, (n >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32], self.key)
+    }
+
     /// 32 random bits.
     pub const fn next_u32(&mut self) -> u32 {
         let word = (self.position % 4) as usize;
         if word == 0 {
-            let n = self.position / 4;
-            let counter = [n as u32, (n >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32];
-            self.block = philox(counter, self.key);
+            self.block = self.block_at(self.position / 4);
         }
         self.position = self.position.wrapping_add(1);
         self.block[word]
@@ -129,6 +155,15 @@ mod tests {
         let mut rng = Rng { position: u64::MAX, ..Rng::new(5) };
         rng.next_u32();
         assert_eq!(rng.next_u32(), Rng::new(5).next_u32());
+    }
+
+    #[test]
+    fn a_state_resumes_anywhere() {
+        let mut rng = Rng::with_stream(u64::MAX - 5, 1 << 40);
+        for _ in 0..9 {
+            assert_eq!(Rng::from_state(rng.state()).next_u32(), rng.clone().next_u32());
+            rng.next_u32();
+        }
     }
 
     #[test]
