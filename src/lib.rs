@@ -66,6 +66,8 @@
 //!   runs on the calling thread. Brings `std`.
 //! - `alloc`: [`Network`] and the `matrixmultiply` backend. Without it the crate is `no_std` and
 //!   needs no allocator.
+//! - `flash`: `flash::Store` keeps a model in NOR flash through power cuts, over the traits of `embedded-storage`.
+//!   Needs no allocator.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
 #[cfg(feature = "alloc")]
@@ -81,6 +83,8 @@ mod data;
 mod error;
 #[cfg(feature = "alloc")]
 mod fit;
+#[cfg(feature = "flash")]
+pub mod flash;
 mod fold;
 mod hash;
 #[cfg(feature = "alloc")]
