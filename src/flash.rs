@@ -1,4 +1,151 @@
 //! Keeps a model in NOR flash, through power cuts.
+//!
+//! A [`Store`] is a log of checkpoints in a range of flash: parameters, optimizer state, step and the state of a
+//! generator. [`save`](Store::save) adds one, [`load`](Store::load) finds the newest. Wherever power is cut, what is
+//! found is the model before or the one that was being saved, whole. It needs a driver with the traits of
+//! [`embedded_storage`](https://docs.rs/embedded-storage), 64 bytes of buffer on the stack, and no heap.
+//!
+//! ```
+//! use embedded_storage::nor_flash::*;
+//! use microprop::flash::{Checkpoint, Model, Store};
+//! use microprop::{Layout, Optimizer, Rng, Sgd, init, layout};
+//!
+//! const LAYOUT: Layout = layout!(3 => dense(8, Tanh), dense(1, Linear));
+//! const OPTIMIZER: Optimizer = Optimizer::Sgd(Sgd::new(0.05).momentum(0.9));
+//! const MODEL: Model = Model {
+//!     identity: LAYOUT.identity(),
+//!     params_len: LAYOUT.params_len(),
+//!     state_len: LAYOUT.optimizer_len(&OPTIMIZER),
+//! };
+//!
+//! /// Pages of 1024 bytes, words of 4. On a board this is the HAL's driver.
+//! struct Array([u8; 4096]);
+//!
+//! impl ErrorType for Array {
+//!     type Error = NorFlashErrorKind;
+//! }
+//!
+//! impl ReadNorFlash for Array {
+//!     const READ_SIZE: usize = 1;
+//!     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+//!         check_read(self, offset, bytes.len())?;
+//!         bytes.copy_from_slice(&self.0[offset as usize..][..bytes.len()]);
+//!         Ok(())
+//!     }
+//!     fn capacity(&self) -> usize {
+//!         self.0.len()
+//!     }
+//! }
+//!
+//! impl NorFlash for Array {
+//!     const WRITE_SIZE: usize = 4;
+//!     const ERASE_SIZE: usize = 1024;
+//!     fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+//!         check_erase(self, from, to)?;
+//!         self.0[from as usize..to as usize].fill(0xff);
+//!         Ok(())
+//!     }
+//!     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
+//!         check_write(self, offset, bytes.len())?;
+//!         self.0[offset as usize..].iter_mut().zip(bytes).for_each(|(cell, byte)| *cell &= byte);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let mut flash = Array([0x55; 4096]); // whatever was there
+//! let mut params = [0.0; MODEL.params_len];
+//! let mut state = [0.0; MODEL.state_len];
+//! let mut rng = Rng::new(7);
+//! let mut step = 0;
+//!
+//! let mut store = Store::open(&mut flash, 0..4096, MODEL)?;
+//! match store.load(&mut params, &mut state)? {
+//!     Some(saved) => (step, rng) = (saved.step, Rng::from_state(saved.rng)),
+//!     None => init(&LAYOUT, 7, &mut params)?, // a new device
+//! }
+//! // … some steps of training, and now and then:
+//! step += 100;
+//! store.save(&Checkpoint { params: &params, state: &state, step, rng: rng.state() })?;
+//!
+//! // Power is cut, and comes back.
+//! let mut store = Store::open(&mut flash, 0..4096, MODEL)?;
+//! let mut found = [0.0; MODEL.params_len];
+//! assert_eq!(store.load(&mut found, &mut state)?.unwrap().step, 100);
+//! assert_eq!(found, params);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Slots
+//! The range is cut into slots, each of as many pages as a record needs ([`record_len`]); two are the least. Slots
+//! are used in turn, round and round. A slot is erased before its first record; further ones, if they fit, go behind
+//! it as long as power stays. The newest record's slot is the last to be erased.
+//!
+//! Wear: with S slots that hold c records each, a page is erased once in S·c saves if power stays, and at most once
+//! in S saves if it is cut after every one. A flash that endures E erasures of a page so takes at least E·S saves and
+//! up to E·S·c. [`Store::erasures`] counts them.
+//!
+//! # What is in flash
+//! Numbers are little-endian on every target. A word has the larger of the driver's `READ_SIZE` and `WRITE_SIZE`.
+//!
+//! | offset | bytes | |
+//! |---|---:|---|
+//! | 0 | 3 | `mp`, and the version of the format: 1 |
+//! | 3 | 1 | a word's bytes, as the power of two |
+//! | 4 | 4 | `params_len` |
+//! | 8 | 4 | `state_len` |
+//! | 12 | 4 | the header's check: the lower half of the CRC over bytes 0 to 11 and 16 to 63 |
+//! | 16 | 8 | the model's identity |
+//! | 24 | 6 | the sequence number: (slots begun before this one) · (records in a slot) + place in the slot |
+//! | 30 | 2 | number of slots (its lower half) |
+//! | 32 | 8 | step |
+//! | 40 | 24 | the generator's state |
+//! | 64 | 4·n | parameters, then optimizer state: n floats |
+//! | next word | 8 | the CRC over bytes 0 to 11 and 16 to the last float |
+//! | next word | 8 | the commit mark: `5a a5 3c c3 69 96 0f f0` |
+//!
+//! What lies between is ones. The next record in the slot begins with the next word. The sequence number tells where
+//! a record belongs; one that stands elsewhere is not taken for one.
+//!
+//! # What is promised, and why it holds
+//! The driver must do what its traits say: a word whose writing was cut, and a page whose erasure was, may hold
+//! anything or give an error when read; the rest stays.
+//!
+//! - **A record counts only if its checksum is right**: CRC-64/XZ. Damage within 64 bits in a row, such as one torn
+//!   word of up to eight bytes, never passes; other damage does with a chance of 2⁻⁶⁴. After 10¹³ cuts (10⁹ devices,
+//!   10⁴ each) one is mistaken with a chance of 5·10⁻⁷; with 32 bits it would be 2,000 of them.
+//! - **What was torn may read differently next time.** (Its cells are between one and zero.) So the checksum may have
+//!   been right only by luck. The commit mark is written when all of the checksum is, and a record that has it goes
+//!   before all that have not, if these are newer. If the mark itself was torn, and so is there at one time and not
+//!   at another, then both the record and the one before are whole: either is found, and the next save leaves that
+//!   one as it is.
+//! - **No page is trusted to be erased because it reads as ones.** A word that was hardly begun reads so too, and
+//!   must not be written again: the traits forbid it, and a flash with a code for errors takes it amiss. So the first
+//!   save after power has come erases the next slot, whatever it seems to hold.
+//! - **What can't be read is no record.** But if no header can be read at all, that is an error: it looks more like a
+//!   driver that fails than like a new device. (Where erased words give read errors, [`format`](Store::format) a new
+//!   device.)
+//! - **What is written is read back** before the mark is. A page that fails is passed over for the next.
+//! - **The sequence number never comes round**: it has 47 bits, more than any flash's records.
+//!
+//! Not promised: that a driver which buffers, or remaps pages, or rewrites whole pages for a word, is safe; that
+//! cells keep what was once written right (a record that decays falls back to the one before, if that is still
+//! there); that somebody who writes to the flash can't forge a record.
+//!
+//! `tests/power_cuts.rs` cuts power more than 1,000,000 times, in the middle of every word and page, again in the
+//! saves after a cut, on flashes with words of 1 to 32 bytes, with torn words that flicker or can't be read; and it
+//! finds five mistakes that it is shown.
+//!
+//! # Where this comes from
+//! - What a cut leaves, and that no word is written twice: the documentation of
+//!   `embedded_storage::nor_flash::NorFlash`.
+//! - nRF52840 Product Specification, chapter NVMC, "Writing to flash": a word can be written nWRITE times between
+//!   erasures. Here it is once.
+//! - Flash with a code for errors: J. Waclawek, "STM32 gotchas", 99 (words of ones that can't be written); Zephyr
+//!   issue 33140 (STM32H7: a word written twice, then read, is a bus fault); Trezor firmware pull request 5312
+//!   (STM32U5: an interrupt that can't be masked, by what a cut left). On such a chip the driver must catch the fault
+//!   and return an error.
+//! - Two slots, a sequence number and a checksum are as old as the superblocks of file systems; littlefs (DESIGN.md)
+//!   and sequential-storage use the like.
 #![forbid(unsafe_code)]
 
 mod crc;
