@@ -3,7 +3,8 @@
 //! A [`Store`] is a log of checkpoints in a range of flash: parameters, optimizer state, step and the state of a
 //! generator. [`save`](Store::save) adds one, [`load`](Store::load) finds the newest. Wherever power is cut, what is
 //! found is the model before or the one that was being saved, whole. It needs a driver with the traits of
-//! [`embedded_storage`](https://docs.rs/embedded-storage), 64 bytes of buffer on the stack, and no heap.
+//! [`embedded_storage`](https://docs.rs/embedded-storage) and no heap; on the stack (x86-64, `opt-level = "s"`)
+//! [`open`](Store::open) takes 1.1 KB, its result included, `save` 0.6 KB and `load` 0.5 KB.
 //!
 //! ```
 //! use embedded_storage::nor_flash::*;
@@ -228,7 +229,8 @@ impl<F: NorFlash> Store<F> {
     /// - [`Sizes`](FlashError::Sizes): words above 64 bytes, or sizes that are no powers of two.
     /// - [`Range`](FlashError::Range), [`TooSmall`](FlashError::TooSmall): the range is not made of whole pages, lies
     ///   outside the flash, or has not room for two slots.
-    /// - [`OtherModel`](FlashError::OtherModel), [`OtherRange`](FlashError::OtherRange): it holds a complete record of something else.
+    /// - [`OtherModel`](FlashError::OtherModel), [`OtherRange`](FlashError::OtherRange): it holds a complete record of
+    ///   something else.
     /// - [`Flash`](FlashError::Flash): no header could be read, or the driver calls a read misaligned or out of bounds. An
     ///   error in some records is no error here: a word that was torn may not be readable.
     pub fn open(flash: F, range: Range<u32>, model: Model) -> Result<Self, FlashError<F::Error>> {
