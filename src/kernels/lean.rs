@@ -40,6 +40,7 @@ pub(crate) fn layer(isa: Isa, delta: &[f32], neurons: Neurons<'_>, gradient: Gra
 #[inline(always)]
 fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gradient<'_>) {
     let inputs = match neurons {
+        neurons if S::LANES > 1 && delta.len() == 1 => one_output(s, delta[0], neurons, &mut gradient),
         Neurons::Inputs(x) => {
             for (i, &x) in x.iter().enumerate() {
                 gradient.row(s, delta, i, x, None);
@@ -66,6 +67,35 @@ fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gr
     if gradient.has_bias(inputs, delta) {
         gradient.row(s, delta, inputs, 1.0, None);
     }
+}
+
+/// The weights of a layer of one output, lanes over its inputs; returns their number.
+#[inline(always)]
+fn one_output<S: Simd>(s: S, delta: f32, mut neurons: Neurons<'_>, gradient: &mut Gradient<'_>) -> usize {
+    let inputs = match &neurons {
+        Neurons::Inputs(x) | Neurons::InputsAndDelta(x, _) => x.len(),
+        Neurons::Below(values, _) => values.len(),
+    };
+    let (delta, zero) = (s.splat(delta), s.splat(0.0));
+    for at in (0..inputs).step_by(S::LANES) {
+        let lanes = S::LANES.min(inputs - at);
+        // A dot product of one term; what the other partial sums add turns −0 into +0.
+        let dot = s.add(s.mul_add(load_lanes(s, &gradient.params()[at..], lanes), delta, zero), zero);
+        let x = match &mut neurons {
+            Neurons::Inputs(x) => load_lanes(s, &x[at..], lanes),
+            Neurons::InputsAndDelta(x, below) => {
+                store_lanes(s, dot, &mut below[at..], lanes);
+                load_lanes(s, &x[at..], lanes)
+            }
+            Neurons::Below(values, activation) => {
+                let y = load_lanes(s, &values[at..], lanes);
+                store_lanes(s, activation.delta(s, dot, y), &mut values[at..], lanes);
+                y
+            }
+        };
+        gradient.column(s, at, lanes, x, delta);
+    }
+    inputs
 }
 
 impl Gradient<'_> {
@@ -109,6 +139,28 @@ impl Gradient<'_> {
     #[inline(always)]
     pub(super) fn dot<S: Simd>(&self, s: S, delta: &[f32], i: usize) -> f32 {
         reduce::dot_in(s, &self.params()[i * delta.len()..][..delta.len()], delta)
+    }
+
+    /// The gradient of `lanes` rows from `at` on, one element each, whose inputs are `x`.
+    #[inline(always)]
+    fn column<S: Simd>(&mut self, s: S, at: usize, lanes: usize, x: S::Vector, delta: S::Vector) {
+        match self {
+            Self::Apply(Rule::Sgd { minus_rate }, params, _) => {
+                let params = &mut params[at..];
+                let w = load_lanes(s, params, lanes);
+                let new = s.mul_add(s.mul(s.splat(*minus_rate), x), delta, w);
+                // As in `row`. Nothing but ±0 lies below the smallest number above it.
+                let is_zero = s.gt(s.splat(f32::from_bits(1)), s.abs(x));
+                store_lanes(s, s.select(is_zero, w, new), params, lanes);
+            }
+            Self::Apply(rule, params, state) => {
+                update_lanes(s, rule, params, state, at, lanes, s.mul_add(x, delta, s.splat(0.0)));
+            }
+            Self::Add(_, sums) => {
+                let sums = &mut sums[at..];
+                store_lanes(s, s.mul_add(x, delta, load_lanes(s, sums, lanes)), sums, lanes);
+            }
+        }
     }
 
     /// The gradient of row `i`, whose input is `x`. A penalty is for rows of weights.
