@@ -22,9 +22,9 @@ const RESTART: u64 = 512;
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) batch: usize,
-    layout: Layout<'static>,
-    loss: Loss<'static>,
-    optimizer: Optimizer,
+    pub(crate) layout: Layout<'static>,
+    pub(crate) loss: Loss<'static>,
+    pub(crate) optimizer: Optimizer,
 }
 
 pub(crate) const SHAPES: [Shape; 5] = [
