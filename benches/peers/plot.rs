@@ -1,7 +1,7 @@
 //! The ratios, as a drawing.
 
 use crate::program::Program;
-use crate::{Cell, Row};
+use crate::{Cell, Row, families};
 use plotters::prelude::*;
 use std::error::Error;
 use std::path::Path;
@@ -18,27 +18,14 @@ const COLORS: [RGBColor; 8] = [
     RGBColor(140, 130, 20),
 ];
 
-/// Draws a mark for the fastest program of each family (the name before the comma), in a column for each workload.
+/// Draws a mark for the fastest program of each family in a column for each workload.
 pub(crate) fn draw(
     path: &Path,
     rows: &[&Row],
     programs: &[Program],
     cells: &[Vec<Cell>],
 ) -> Result<(), Box<dyn Error>> {
-    let mut families: Vec<(&str, Vec<Option<f64>>)> = Vec::new();
-    for (program, theirs) in programs.iter().zip(cells).skip(1) {
-        let name = program.name.split(',').next().unwrap_or_default();
-        let ratios = theirs.iter().zip(&cells[0]).map(|(cell, ours)| cell.ratio(ours));
-        match families.iter_mut().find(|(family, _)| *family == name) {
-            None => families.push((name, ratios.collect())),
-            Some((_, best)) => {
-                for (best, ratio) in best.iter_mut().zip(ratios) {
-                    *best = best.iter().copied().chain(ratio).min_by(f64::total_cmp);
-                }
-            }
-        }
-    }
-    families.retain(|(_, ratios)| ratios.iter().any(Option::is_some));
+    let families = families(programs, cells);
     let all = || families.iter().flat_map(|(_, ratios)| ratios.iter().flatten().copied());
     let (low, high) = (all().fold(0.8, f64::min) * 0.9, all().fold(2.0, f64::max) * 1.3);
 

@@ -55,16 +55,15 @@ impl Program {
             self.fail(&format!("stopped: {error}"));
         }
         let Some(line) = self.line() else { return Answer::No(self.about.clone()) };
-        match line.split_once(' ') {
-            Some(("-", reason)) => Answer::No(reason.into()),
-            Some((time, check)) if let (Ok(time), Ok(check)) = (time.parse(), check.parse()) => {
-                Answer::Measured(time, check)
-            }
-            _ => {
-                self.fail(&format!("an answer that makes no sense: {line}"));
-                Answer::No(self.about.clone())
-            }
+        let (first, rest) = line.split_once(' ').unwrap_or_default();
+        if first == "-" {
+            return Answer::No(rest.into());
         }
+        if let (Ok(time), Ok(check)) = (first.parse(), rest.parse()) {
+            return Answer::Measured(time, check);
+        }
+        self.fail(&format!("an answer that makes no sense: {line}"));
+        Answer::No(self.about.clone())
     }
 
     fn line(&mut self) -> Option<String> {

@@ -1,7 +1,7 @@
 //! The table, as Markdown.
 
 use crate::program::Program;
-use crate::{Cell, Options, Row, Unit, data};
+use crate::{Cell, Options, Row, Unit, data, families};
 use std::fmt::{self, Write};
 use std::process::Command;
 
@@ -62,31 +62,40 @@ fn machine(out: &mut String, rounds: usize, started: &str) -> fmt::Result {
     )
 }
 
-/// A row for each program, a column for each workload.
+/// A column for each workload; a row for the fastest program of each family, then one for each program.
 fn ratios(out: &mut String, rows: &[&Row], programs: &[Program], cells: &[Vec<Cell>]) -> fmt::Result {
-    writeln!(out, "\n## Times over those of microprop\n")?;
-    let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
-    writeln!(out, "| | {} |\n|---|{}", names.join(" | "), "---:|".repeat(rows.len()))?;
-    let ours: Vec<String> = rows
-        .iter()
-        .zip(&cells[0])
-        .map(|(row, cell)| cell.median().map_or("–".into(), |time| row.unit.show(time)))
-        .collect();
-    writeln!(out, "| microprop itself | {} |", ours.join(" | "))?;
-    for (program, theirs) in programs.iter().zip(cells).skip(1) {
-        if theirs.iter().all(|cell| cell.times.is_empty()) {
-            writeln!(out, "| {} | not measured: {} |{}", program.name, program.about, " |".repeat(rows.len() - 1))?;
-            continue;
-        }
-        let ratios: Vec<String> =
-            theirs.iter().zip(&cells[0]).map(|(cell, ours)| cell.ratio(ours).map_or("–".into(), times_over)).collect();
-        writeln!(out, "| {} | {} |", program.name, ratios.join(" | "))?;
+    writeln!(out, "\n## Times over those of microprop: the fastest of each family\n")?;
+    head(out, rows, &cells[0])?;
+    for (family, ratios) in families(programs, cells) {
+        ratio_row(out, family, ratios.into_iter())?;
     }
     writeln!(out)?;
     for row in rows {
         writeln!(out, "- **{}**: {}", row.name, row.title)?;
     }
+    writeln!(out, "\n![the same as a drawing](results.svg)\n\n## Times over those of microprop: all\n")?;
+    head(out, rows, &cells[0])?;
+    for (program, theirs) in programs.iter().zip(cells).skip(1) {
+        if theirs.iter().all(|cell| cell.times.is_empty()) {
+            writeln!(out, "| {} | not measured: {} |{}", program.name, program.about, " |".repeat(rows.len() - 1))?;
+        } else {
+            ratio_row(out, &program.name, theirs.iter().zip(&cells[0]).map(|(cell, ours)| cell.ratio(ours)))?;
+        }
+    }
     Ok(())
+}
+
+fn head(out: &mut String, rows: &[&Row], ours: &[Cell]) -> fmt::Result {
+    let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    writeln!(out, "| | {} |\n|---|{}", names.join(" | "), "---:|".repeat(rows.len()))?;
+    let show = |(row, cell): (&&Row, &Cell)| cell.median().map_or("–".into(), |time| row.unit.show(time));
+    let times: Vec<String> = rows.iter().zip(ours).map(show).collect();
+    writeln!(out, "| microprop | {} |", times.join(" | "))
+}
+
+fn ratio_row(out: &mut String, name: &str, ratios: impl Iterator<Item = Option<f64>>) -> fmt::Result {
+    let ratios: Vec<String> = ratios.map(|ratio| ratio.map_or("–".into(), three_digits)).collect();
+    writeln!(out, "| {name} | {} |", ratios.join(" | "))
 }
 
 fn times(out: &mut String, row: &Row, at: usize, programs: &[Program], cells: &[Vec<Cell>]) -> fmt::Result {
@@ -108,7 +117,7 @@ fn times(out: &mut String, row: &Row, at: usize, programs: &[Program], cells: &[
             "| {} | {} | {least} to {most} | {} | {difference} |",
             program.name,
             row.unit.show(median),
-            times_over(ratio)
+            three_digits(ratio)
         )?;
     }
     let absent = programs.iter().zip(cells).filter(|(program, _)| program.runs());
@@ -153,10 +162,6 @@ impl Unit {
         let unit = if let Self::Samples = self { "M/s" } else { self.title() };
         format!("{} {unit}", self.number(nanoseconds))
     }
-}
-
-fn times_over(ratio: f64) -> String {
-    three_digits(ratio)
 }
 
 /// To three digits, or all of those before the point.
