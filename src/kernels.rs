@@ -23,7 +23,7 @@ mod transposed;
 
 pub use dense_delta::dense_delta;
 pub use dense_forward::{dense_forward, forward_scratch_len};
-pub use dense_update::dense_update;
+pub use dense_update::{dense_update, update_scratch_len};
 pub use map::{
     exp, expm1, gelu, gelu_tanh, hard_sigmoid, hard_swish, ln, mish, sigmoid, silu, softplus, softplus_of_negative,
     softsign, tanh,

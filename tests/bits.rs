@@ -117,6 +117,9 @@ fn odd_shapes() -> Vec<Case> {
         Case::new("three rows", 300, &[dense(110, Relu), dense(2, Linear)], MeanSquaredError, Sgd::new(0.05), 3, 2),
         Case::new("one row", 300, &[dense(310, Relu), dense(2, Linear)], MeanSquaredError, Sgd::new(0.05), 1, 2),
         Case::new("plain", 300, &[dense(109, Relu), dense(2, Linear)], MeanSquaredError, Sgd::new(0.05), 4, 2),
+        // The gradient packs both sides from 128 rows, 128 columns and 16 Ki elements of delta on.
+        Case::new("packed gradient", 130, &[dense(150, Tanh), dense(2, Linear)], MeanSquaredError, nesterov, 131, 2),
+        Case::new("two blocks", 133, &[dense(128, Relu), dense(2, Linear)], MeanSquaredError, Adam::new(0.01), 300, 2),
     ]
 }
 

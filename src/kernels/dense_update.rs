@@ -5,7 +5,7 @@
 use super::penalty::penalize;
 use super::penalty::penalize_in;
 use super::rows::{BLOCK, Rows, blocks, columns_of, load_lanes, steps, store_lanes};
-use super::transposed::{Sink, transposed_product};
+use super::transposed::{Sink, transposed_product, transposed_scratch_len};
 use crate::Isa;
 use crate::backend::Engine;
 #[cfg(feature = "alloc")]
@@ -23,7 +23,8 @@ use core::ops::Range;
 /// `x: [batch × in]`, `delta: [batch × out]` (∂loss/∂pre-activation, already
 /// divided by whatever the loss averages over), `params: [in × out]` weights, then
 /// `[out]` bias; `state`: the optimizer's, [state × params], zeros before step 0.
-/// `scratch` needs `batch` floats. in and out follow from the lengths and `outputs`.
+/// `scratch` needs `batch` floats; with [`update_scratch_len`] large layers are faster. in and out follow from the
+/// lengths and `outputs`.
 ///
 /// # Errors
 /// [`StepError::Length`] if the lengths don't fit together, [`StepError::NoOutputs`]
@@ -66,6 +67,13 @@ pub fn dense_update(
     let band = Band { rows: 0..rows, params, state: split_state(state, states), penalty: None };
     update(Engine::own(isa), operands, &optimizer.rule(step), band, scratch);
     Ok(())
+}
+
+/// Floats of scratch with which [`dense_update`] is fastest for `batch` samples of a layer of `inputs` and `outputs`:
+/// room to pack what a large layer reads.
+pub const fn update_scratch_len(batch: usize, inputs: usize, outputs: usize) -> usize {
+    let packed = transposed_scratch_len(batch, inputs, outputs);
+    if packed > batch { packed } else { batch }
 }
 
 /// A layer's inputs and its delta, over the whole batch.
@@ -167,7 +175,7 @@ fn update_in<S: Simd>(s: S, operands: Operands<'_>, rule: &Rule, mut band: Band<
         let from = Rows { offset: x.offset + weights.start, width: weights.len(), ..x };
         transposed_row(s, column, from, &mut target);
     } else {
-        transposed_product(s, x, delta, weights, &mut target);
+        transposed_product(s, x, delta, weights, &mut target, scratch);
     }
     if end > x.width {
         bias_sums(s, x.width, delta, &mut target);

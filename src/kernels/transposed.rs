@@ -1,10 +1,11 @@
 //! The product `Aᵀ·B` by register tiles, whose elements go straight to what consumes them.
 //!
-//! An element is summed in the order that [`gemm`](super::gemm) gives; both sides are
-//! read along their rows, so neither needs packing.
+//! An element is summed in the order that [`gemm`](super::gemm) gives. Both sides are read along
+//! their rows, so that only large ones need packing: for their strides, which spread a tile's
+//! numbers over more pages and fewer cache sets than are good.
 #![forbid(unsafe_code)]
 
-use super::rows::{PANEL, Rows, blocks, columns_of, row_parts, steps, store_lanes};
+use super::rows::{PANEL, Rows, blocks, columns_of, load_lanes, row_parts, steps, store_lanes};
 use crate::simd::Simd;
 use core::ops::Range;
 
@@ -26,8 +27,48 @@ pub(crate) trait Sink<S: Simd> {
     fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &mut [f32]);
 }
 
-/// `sink(Aᵀ·B)` for rows `rows` of the result, with `A: [k × m]` and `B: [k × n]`:
-/// both are read along their rows, so neither needs packing.
+/// Rows of the result whose columns of A are kept in cache while B passes by.
+const BAND: usize = 128;
+
+/// Floats of scratch with which [`transposed_product`] packs its operands: none where that would not pay.
+pub(crate) const fn transposed_scratch_len(k: usize, rows: usize, columns: usize) -> usize {
+    let large = rows >= BAND && columns >= 4 * PANEL && k.saturating_mul(columns) >= PACK_FROM;
+    if large { k.saturating_mul(BAND + PANEL) } else { 0 }
+}
+
+/// Elements of B from which on packing pays: what fills a first-level cache.
+const PACK_FROM: usize = 16 * 1024;
+
+/// Some columns of a matrix: those from `first` on, in rows of their own.
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    rows: Rows<'a>,
+    first: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// Copies `columns` of `from` into rows of `stride` floats, a whole number of vectors.
+    #[inline(always)]
+    fn pack<S: Simd>(s: S, from: Rows<'_>, columns: Range<usize>, stride: usize, to: &'a mut [f32]) -> Self {
+        let data = &mut to[..from.count() * stride];
+        s.outline(
+            #[inline(always)]
+            |s| {
+                for (to, from) in data.chunks_exact_mut(stride).zip(from.iter()) {
+                    let from = &from[columns.clone()];
+                    for at in (0..from.len()).step_by(S::LANES) {
+                        let lanes = S::LANES.min(from.len() - at);
+                        store_lanes(s, load_lanes(s, &from[at..], lanes), &mut to[at..], S::LANES);
+                    }
+                }
+            },
+        );
+        Self { rows: Rows { data, stride, offset: 0, width: columns.len() }, first: columns.start }
+    }
+}
+
+/// `sink(Aᵀ·B)` for rows `rows` of the result, with `A: [k × m]` and `B: [k × n]`. With
+/// [`transposed_scratch_len`] floats of scratch large ones are packed.
 #[inline(always)]
 pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
     s: S,
@@ -35,15 +76,24 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
     b: Rows<'_>,
     rows: Range<usize>,
     sink: &mut K,
+    scratch: &mut [f32],
 ) {
-    /// Rows of the result whose columns of A are kept in cache while B passes by.
-    const BAND: usize = 128;
+    let k = a.count();
+    let needed = transposed_scratch_len(k, rows.len(), b.width);
+    let packs = S::LANES > 1 && needed > 0 && needed <= scratch.len();
+    let (a_scratch, b_scratch) = scratch.split_at_mut(if packs { k * BAND } else { 0 });
     let mut start = rows.start;
     while start < rows.end {
         let band = start..rows.end.min(start + BAND);
+        let a = if packs { Columns::pack(s, a, band.clone(), BAND, a_scratch) } else { Columns { rows: a, first: 0 } };
         let mut column = 0;
         while column < b.width {
             let columns = (2 * S::LANES).min(b.width - column);
+            let b = if packs {
+                Columns::pack(s, b, column..column + columns, 2 * S::LANES, b_scratch)
+            } else {
+                Columns { rows: b, first: 0 }
+            };
             if columns == 2 * S::LANES {
                 band_tiles::<S, K, 2, false>(s, a, b, band.clone(), column, columns, sink);
             } else if columns > S::LANES {
@@ -60,8 +110,8 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
 #[inline(always)]
 fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
     s: S,
-    a: Rows<'_>,
-    b: Rows<'_>,
+    a: Columns<'_>,
+    b: Columns<'_>,
     band: Range<usize>,
     column: usize,
     columns: usize,
@@ -88,8 +138,8 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
 #[inline(always)]
 fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const PART: bool>(
     s: S,
-    a: Rows<'_>,
-    b: Rows<'_>,
+    a: Columns<'_>,
+    b: Columns<'_>,
     row: usize,
     column: usize,
     columns: usize,
@@ -99,7 +149,8 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
         sink.prefetch(s, row..row + MR, column, columns);
     }
     let mut total = [[s.splat(0.0); NV]; MR];
-    let (from, b_from) = (a.offset + row, b.offset + column);
+    let (from, b_from) = (a.rows.offset + row - a.first, b.rows.offset + column - b.first);
+    let (a, b) = (a.rows, b.rows);
     let columns = if PART { columns } else { NV * S::LANES };
     let blocks = blocks(a.data, a.stride).zip(blocks(b.data, b.stride));
     for (index, (a_block, b_block)) in blocks.enumerate() {

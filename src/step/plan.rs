@@ -7,7 +7,7 @@
 //! set of a cache, as it would with strides that are powers of two.
 
 use crate::backend::Backend;
-use crate::kernels::{BLOCK, PANEL, Rows, RowsMut};
+use crate::kernels::{BLOCK, PANEL, Rows, RowsMut, update_scratch_len};
 use crate::layer::Kind;
 use crate::layout::{Layout, Place};
 
@@ -47,10 +47,12 @@ impl Plan {
     /// `None` if a length overflows.
     pub(super) const fn new(layout: &Layout<'_>, batch: usize, pieces: usize, backend: Backend) -> Option<Self> {
         let (outputs, mut strides, mut widest) = (layout.outputs(), [0, 0], layout.inputs());
-        let (mut moments, mut statistics) = (0, 0);
+        let (mut moments, mut statistics, mut update) = (0, 0, batch);
         let (last, mut place) = (layout.layers().len() - 1, layout.first());
         loop {
             widest = if place.outputs > widest { place.outputs } else { widest };
+            let packed = update_scratch_len(batch, place.inputs, place.outputs);
+            update = if packed > update { packed } else { update };
             if !layout.is_plain(&place) {
                 moments += moments_len(&place);
                 statistics += statistics_len(&place);
@@ -62,9 +64,9 @@ impl Plan {
             place = layout.next(&place);
         }
         let strides = [odd_lines(strides[0]), odd_lines(strides[1])];
-        // A packed panel, a column of deltas, a sample's outputs, or a band of the gradient.
+        // A packed panel, what an update needs, a sample's outputs, or a band of the gradient.
         let panel = PANEL * if widest < BLOCK { widest } else { BLOCK } + layout.widest_without_bias();
-        let scratch = if batch > panel { batch } else { panel };
+        let scratch = if update > panel { update } else { panel };
         let scratch = if outputs > scratch { outputs } else { scratch };
         let gradient = backend.scratch_len(widest);
         let scratch = if gradient > scratch { gradient } else { scratch };
