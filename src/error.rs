@@ -167,6 +167,28 @@ pub enum TrainerError {
     },
 }
 
+/// Why trainers do not make an ensemble.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum EnsembleError {
+    /// The ensemble has no members.
+    NoMembers,
+    /// A member's learning rate is NaN, infinite or negative.
+    LearningRate {
+        /// Which member, counted from 0.
+        member: usize,
+        /// The value found.
+        found: f32,
+    },
+    /// Layer `layer` has no interleaved form: it is neither dense nor an activation, or has a residual connection.
+    Interleaved {
+        /// Index of the layer.
+        layer: usize,
+    },
+    /// The length of a buffer overflows `usize`.
+    TooLarge,
+}
+
 /// Which slice an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -199,6 +221,8 @@ pub enum Buffer {
     Layers,
     /// Their parameters (at least this long).
     FoldedParameters,
+    /// The losses of an ensemble, `[members]`.
+    Losses,
 }
 
 /// Why a pass over the network cannot run, or a step cannot be taken.
@@ -308,6 +332,13 @@ pub enum StepError {
     NonFiniteLoss {
         /// The value found.
         found: f32,
+    },
+    /// An ensemble has no member of this number.
+    Member {
+        /// The number found.
+        found: usize,
+        /// How many members there are.
+        members: usize,
     },
     /// The loss does not fit the outputs, or a setting of the optimizer is out of range.
     Trainer(TrainerError),
@@ -462,6 +493,21 @@ impl fmt::Display for TrainerError {
     }
 }
 
+impl fmt::Display for EnsembleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMembers => f.write_str("an ensemble has at least one member"),
+            Self::LearningRate { member, found } => {
+                write!(f, "member {member}: a learning rate is finite and not negative, found {found}")
+            }
+            Self::Interleaved { layer } => {
+                write!(f, "layer {layer}: interleaved members have dense layers, activations and dropout only")
+            }
+            Self::TooLarge => f.write_str("too many members: a buffer's length overflows usize"),
+        }
+    }
+}
+
 impl fmt::Display for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -479,6 +525,7 @@ impl fmt::Display for Buffer {
             Self::Weights => "weights",
             Self::Layers => "layers",
             Self::FoldedParameters => "folded parameters",
+            Self::Losses => "losses",
         })
     }
 }
@@ -539,6 +586,7 @@ impl fmt::Display for StepError {
                      (is there a NaN or an infinity in the data, or is the learning rate too high?)"
                 )
             }
+            Self::Member { found, members } => write!(f, "expected a member below {members}, found {found}"),
             Self::Trainer(error) => error.fmt(f),
             Self::TooLarge => f.write_str("too many samples or threads: a buffer's length overflows usize"),
         }
@@ -571,6 +619,7 @@ impl fmt::Display for FitError {
 impl core::error::Error for IsaError {}
 impl core::error::Error for LayoutError {}
 impl core::error::Error for TrainerError {}
+impl core::error::Error for EnsembleError {}
 impl core::error::Error for StepError {}
 #[cfg(feature = "alloc")]
 impl core::error::Error for FitError {}

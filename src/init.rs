@@ -50,17 +50,16 @@ impl Initializer {
     }
 
     /// Fills a dense layer's weights.
-    fn draw(self, inputs: usize, outputs: usize, rng: &mut Rng, weights: &mut [f32]) {
+    fn draw<'w>(self, inputs: usize, outputs: usize, rng: &mut Rng, weights: impl Iterator<Item = &'w mut f32>) {
         let Some((gain, fan, normal)) = self.variance(inputs, outputs) else {
-            weights.fill(0.0);
-            return;
+            return weights.for_each(|w| *w = 0.0);
         };
         if normal {
             let deviation = libm::sqrtf(gain / fan);
-            weights.fill_with(|| deviation * standard_normal(rng));
+            weights.for_each(|w| *w = deviation * standard_normal(rng));
         } else {
             let limit = libm::sqrtf(3.0 * gain / fan);
-            weights.fill_with(|| limit * (2.0 * rng.uniform() - 1.0));
+            weights.for_each(|w| *w = limit * (2.0 * rng.uniform() - 1.0));
         }
     }
 }
@@ -74,32 +73,33 @@ impl Initializer {
 /// [`StepError::Length`] if `params` is not [`Layout::params_len`] long.
 pub fn init(layout: &Layout<'_>, seed: u64, params: &mut [f32]) -> Result<(), StepError> {
     StepError::check(Buffer::Parameters, layout.params_len(), params.len())?;
+    init_strided::<1>(layout, seed, params);
+    Ok(())
+}
+
+/// The same for parameters of which one lies every `STRIDE` floats, the length checked by the caller.
+pub(crate) fn init_strided<const STRIDE: usize>(layout: &Layout<'_>, seed: u64, params: &mut [f32]) {
     for place in layout.places() {
-        let own = &mut params[place.offset..place.offset + place.params];
+        let mut own = params.iter_mut().step_by(STRIDE).skip(place.offset).take(place.params);
         let mut rng = Rng::with_stream(seed, place.index as u64);
         match place.layer.kind {
             Kind::Dense { init, .. } => {
-                let (weights, bias) = own.split_at_mut(place.inputs * place.outputs);
-                bias.fill(0.0);
-                init.draw(place.inputs, place.outputs, &mut rng, weights);
+                init.draw(place.inputs, place.outputs, &mut rng, own.by_ref().take(place.inputs * place.outputs));
+                own.for_each(|b| *b = 0.0);
             }
             Kind::LayerNorm { .. } | Kind::RmsNorm { .. } | Kind::BatchNorm { .. } => {
-                let (gamma, beta) = own.split_at_mut(place.inputs);
-                gamma.fill(1.0);
-                beta.fill(0.0);
+                own.by_ref().take(place.inputs).for_each(|gamma| *gamma = 1.0);
+                own.for_each(|beta| *beta = 0.0);
             }
-            Kind::Embedding { .. } => own.fill_with(|| 0.05 * (2.0 * rng.uniform() - 1.0)),
+            Kind::Embedding { .. } => own.for_each(|w| *w = 0.05 * (2.0 * rng.uniform() - 1.0)),
             Kind::Activation | Kind::Normalization => {}
         }
         if matches!(place.layer.kind, Kind::BatchNorm { .. } | Kind::Normalization) {
             // Mean 0, variance or scale 1.
-            let statistics = &mut params[place.statistics..place.statistics + 2 * place.inputs];
-            let (mean, one) = statistics.split_at_mut(place.inputs);
-            mean.fill(0.0);
-            one.fill(1.0);
+            let statistics = params.iter_mut().step_by(STRIDE).skip(place.statistics).take(2 * place.inputs);
+            statistics.enumerate().for_each(|(i, x)| *x = if i < place.inputs { 0.0 } else { 1.0 });
         }
     }
-    Ok(())
 }
 
 /// A draw from N(0, 1) by Marsaglia's polar method: of each point in the unit

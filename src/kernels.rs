@@ -14,6 +14,7 @@ mod lean_layers;
 mod map;
 #[cfg(feature = "alloc")]
 mod matrixmultiply;
+mod members;
 mod norm;
 mod output;
 mod penalty;
@@ -39,11 +40,17 @@ pub(crate) use follow::{Addend, Back, Follow, add, back, follow};
 pub(crate) use lean::{Gradient, Neurons, layer as lean_layer};
 pub(crate) use lean_layers::{Below, LeanKind, Residuals, Values, any_layer as lean_any_layer};
 pub(crate) use map::activate;
+pub(crate) use members::{
+    Backward, MemberDropout, Row, members_back, members_backward, members_follow, members_forward, members_penalty,
+};
 pub(crate) use norm::{
     Affine, Features, approach, feature_moments, feature_norm, feature_norm_delta, feature_sums, sample_norm,
     sample_norm_delta, sample_norm_update, standardize, standardize_delta,
 };
-pub(crate) use output::{Output, lean_loss, lean_slope, loss_and_delta, slope, softmax};
+pub(crate) use output::{
+    MembersOutput, Output, lean_loss, lean_slope, loss_and_delta, members_loss, members_scratch_len, members_softmax,
+    slope, softmax,
+};
 pub(crate) use penalty::{penalize, penalty};
 pub(crate) use rows::{BLOCK, PANEL, Rows, RowsMut, copy_rows};
 

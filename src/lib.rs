@@ -80,6 +80,7 @@ mod aligned;
 mod backend;
 #[cfg(feature = "alloc")]
 mod data;
+mod ensemble;
 mod error;
 #[cfg(feature = "alloc")]
 mod fit;
@@ -109,9 +110,10 @@ mod step;
 pub use activation::Activation;
 pub use adapt::adapt;
 pub use backend::Backend;
+pub use ensemble::{Ensemble, Member, MemberInputs, MemberTargets};
 #[cfg(feature = "alloc")]
 pub use error::FitError;
-pub use error::{Buffer, IsaError, LayoutError, StepError, TrainerError};
+pub use error::{Buffer, EnsembleError, IsaError, LayoutError, StepError, TrainerError};
 #[cfg(feature = "alloc")]
 pub use fit::Fit;
 pub use fold::fold_batch_norm;

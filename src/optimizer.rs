@@ -176,28 +176,51 @@ impl Optimizer {
             Self::Adam(adam) => adam.rule(step),
         }
     }
+
+    /// The `minus_rate` of the [`rule`](Self::rule) at step `step` for any learning rate.
+    pub(crate) fn minus_rates(&self, step: u64) -> impl Fn(f32) -> f32 + Sync + use<> {
+        let adam = match *self {
+            Self::Sgd(_) => None,
+            Self::Adam(adam) => Some((adam, adam.corrections(step))),
+        };
+        move |learning_rate| match &adam {
+            None => -learning_rate,
+            Some((adam, corrections)) => adam.minus_rate(learning_rate, *corrections),
+        }
+    }
 }
 
 impl Adam {
     /// The scalars are worked out in f64 and rounded once, as the frameworks do.
     fn rule(&self, step: u64) -> Rule {
-        let (beta1, beta2) = (f64::from(self.beta1), f64::from(self.beta2));
-        let t = step.saturating_add(1);
-        let correction1 = 1.0 - power(beta1, t);
-        let correction2 = libm::sqrt(1.0 - power(beta2, t));
-        let rate = f64::from(self.learning_rate) / correction1;
-        let (rate, root_scale) = match self.placement {
-            EpsilonPlacement::Corrected => (rate, 1.0 / correction2),
-            EpsilonPlacement::Uncorrected => (rate * correction2, 1.0),
+        let corrections = self.corrections(step);
+        let root_scale = match self.placement {
+            EpsilonPlacement::Corrected => 1.0 / corrections[1],
+            EpsilonPlacement::Uncorrected => 1.0,
         };
         Rule::Adam {
             beta1: self.beta1,
-            rest1: (1.0 - beta1) as f32,
+            rest1: (1.0 - f64::from(self.beta1)) as f32,
             beta2: self.beta2,
-            rest2: (1.0 - beta2) as f32,
-            minus_rate: -rate as f32,
+            rest2: (1.0 - f64::from(self.beta2)) as f32,
+            minus_rate: self.minus_rate(self.learning_rate, corrections),
             root_scale: root_scale as f32,
             epsilon: self.epsilon,
+        }
+    }
+
+    /// `1 − β₁ᵗ` and `√(1 − β₂ᵗ)`.
+    fn corrections(&self, step: u64) -> [f64; 2] {
+        let t = step.saturating_add(1);
+        let correction2 = libm::sqrt(1.0 - power(f64::from(self.beta2), t));
+        [1.0 - power(f64::from(self.beta1), t), correction2]
+    }
+
+    fn minus_rate(&self, learning_rate: f32, corrections: [f64; 2]) -> f32 {
+        let rate = f64::from(learning_rate) / corrections[0];
+        match self.placement {
+            EpsilonPlacement::Corrected => -rate as f32,
+            EpsilonPlacement::Uncorrected => -(rate * corrections[1]) as f32,
         }
     }
 }
@@ -246,18 +269,36 @@ impl Rule {
     ) -> (S::Vector, [S::Vector; 2]) {
         match *self {
             Self::Gradient => (g, state),
-            Self::Sgd { minus_rate } => (s.mul_add(g, s.splat(minus_rate), w), state),
-            Self::Momentum { minus_rate, decay, nesterov } => {
+            Self::Sgd { minus_rate } => self.update_at(s, s.splat(minus_rate), g, w, state),
+            Self::Momentum { minus_rate, .. } => self.update_at(s, s.splat(minus_rate), g, w, state),
+            Self::Adam { minus_rate, .. } => self.update_at(s, s.splat(minus_rate), g, w, state),
+        }
+    }
+
+    /// The same with another `minus_rate` in each lane.
+    #[inline(always)]
+    pub(crate) fn update_at<S: Simd>(
+        &self,
+        s: S,
+        minus_rate: S::Vector,
+        g: S::Vector,
+        w: S::Vector,
+        state: [S::Vector; 2],
+    ) -> (S::Vector, [S::Vector; 2]) {
+        match *self {
+            Self::Gradient => (g, state),
+            Self::Sgd { .. } => (s.mul_add(g, minus_rate, w), state),
+            Self::Momentum { decay, nesterov, .. } => {
                 let decay = s.splat(decay);
                 let v = s.mul_add(decay, state[0], g);
                 let ahead = if nesterov { s.mul_add(decay, v, g) } else { v };
-                (s.mul_add(ahead, s.splat(minus_rate), w), [v, state[1]])
+                (s.mul_add(ahead, minus_rate, w), [v, state[1]])
             }
-            Self::Adam { beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon } => {
+            Self::Adam { beta1, rest1, beta2, rest2, root_scale, epsilon, .. } => {
                 let m = s.mul_add(s.splat(beta1), state[0], s.mul(s.splat(rest1), g));
                 let v = s.mul_add(s.splat(beta2), state[1], s.mul(s.mul(s.splat(rest2), g), g));
                 let root = s.mul_add(s.sqrt(v), s.splat(root_scale), s.splat(epsilon));
-                let change = s.div(s.mul(s.splat(minus_rate), m), root);
+                let change = s.div(s.mul(minus_rate, m), root);
                 (s.add(w, change), [m, v])
             }
         }

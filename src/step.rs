@@ -16,6 +16,7 @@ use crate::layout::{Layout, Schedule};
 use crate::optimizer::{Optimizer, Rule};
 use crate::simd::Isa;
 use plan::Plan;
+pub(crate) use plan::{join, padding, part};
 pub use trainer::Trainer;
 
 /// A network to compute: its layout, and how and where it runs. It holds no
@@ -127,6 +128,11 @@ impl<'a> Mlp<'a> {
     /// What it runs on.
     pub const fn isa(&self) -> Isa {
         self.engine.isa
+    }
+
+    /// The threads that it may take.
+    pub(crate) const fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Its schedule.

@@ -6,6 +6,7 @@ mod custom;
 mod elementwise;
 mod lean;
 mod log_cosh;
+mod members;
 mod softmax;
 mod weights;
 
@@ -17,6 +18,7 @@ use crate::loss::{Labels, Loss, Objective};
 use crate::simd::{Simd, dispatch};
 use elementwise::{binary_cross_entropy, derivatives, elementwise, smoothed, squared_error};
 pub(crate) use lean::lean_loss;
+pub(crate) use members::{MembersOutput, members_loss, members_scratch_len, members_softmax};
 use softmax::{softmax_rows, softmax_slope};
 use weights::{leave_out, weigh_samples};
 

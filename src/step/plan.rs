@@ -125,7 +125,7 @@ impl Plan {
 
 /// Floats from the start of `workspace` to the next line of 64 bytes. (The address
 /// decides only where things lie, never what is computed.)
-pub(super) fn padding(workspace: &[f32]) -> usize {
+pub(crate) fn padding(workspace: &[f32]) -> usize {
     let address = workspace.as_ptr().addr() / size_of::<f32>();
     address.wrapping_neg() % LINE
 }
@@ -245,7 +245,7 @@ impl Banks<'_> {
 }
 
 /// How many of `rows` samples go to the first `first` of `pieces` pieces: at least one.
-pub(super) fn part(rows: usize, first: usize, pieces: usize) -> usize {
+pub(crate) fn part(rows: usize, first: usize, pieces: usize) -> usize {
     // In 64 bits: the product of two lengths overflows 32.
     ((rows as u64 * first as u64 / pieces as u64) as usize).max(1)
 }
@@ -258,13 +258,13 @@ pub(super) fn opposite<'b>(banks: &'b mut [&mut [f32]; 2], to: usize) -> (&'b [f
 
 /// Runs both, at the same time where there are threads for it.
 #[cfg(feature = "rayon")]
-pub(super) fn join(left: impl FnOnce() + Send, right: impl FnOnce() + Send) {
+pub(crate) fn join(left: impl FnOnce() + Send, right: impl FnOnce() + Send) {
     rayon::join(left, right);
 }
 
 /// Runs both.
 #[cfg(not(feature = "rayon"))]
-pub(super) fn join(left: impl FnOnce(), right: impl FnOnce()) {
+pub(crate) fn join(left: impl FnOnce(), right: impl FnOnce()) {
     left();
     right();
 }

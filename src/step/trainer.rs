@@ -99,6 +99,12 @@ impl<'a> Trainer<'a> {
         Ok(Self { class_weights: Some(weights), ..self })
     }
 
+    /// The same with another seed, learning rate and number of threads.
+    pub(crate) const fn of_member(self, seed: u64, learning_rate: f32, threads: usize) -> Self {
+        let mlp = self.mlp.with_seed(seed).with_threads(threads);
+        Self { mlp, optimizer: self.optimizer.with_learning_rate(learning_rate), ..self }
+    }
+
     /// Floats of workspace for a step over `batch` samples: those of [`Mlp::workspace_len`], and in
     /// the lean schedule with a [custom loss](Loss::Custom) room for the derivatives that it writes.
     ///
@@ -287,7 +293,7 @@ impl<'a> Trainer<'a> {
     }
 
     #[inline(always)]
-    fn objective<'t>(&'t self, targets: Targets<'t>) -> Objective<'t> {
+    pub(crate) fn objective<'t>(&'t self, targets: Targets<'t>) -> Objective<'t> {
         Objective { loss: self.loss, targets, class_weights: self.class_weights }
     }
 
