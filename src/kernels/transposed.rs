@@ -39,14 +39,27 @@ pub(crate) const fn transposed_scratch_len(k: usize, rows: usize, columns: usize
 /// Elements of B from which on packing pays: what fills a first-level cache.
 const PACK_FROM: usize = 16 * 1024;
 
-/// Some columns of a matrix: those from `first` on, in rows of their own.
+/// A matrix, or a copy of some of its columns in rows of their own.
 #[derive(Clone, Copy)]
 struct Columns<'a> {
-    rows: Rows<'a>,
-    first: usize,
+    data: &'a [f32],
+    stride: usize,
+    /// Where in a row column 0 lies; modulo 2ʷ, since of a copy it may lie before the row.
+    zero: usize,
 }
 
 impl<'a> Columns<'a> {
+    #[inline(always)]
+    fn of(rows: Rows<'a>) -> Self {
+        Self { data: rows.data, stride: rows.stride, zero: rows.offset }
+    }
+
+    /// Where in a row column `column` lies.
+    #[inline(always)]
+    fn at(&self, column: usize) -> usize {
+        self.zero.wrapping_add(column)
+    }
+
     /// Copies `columns` of `from` into rows of `stride` floats, a whole number of vectors.
     #[inline(always)]
     fn pack<S: Simd>(s: S, from: Rows<'_>, columns: Range<usize>, stride: usize, to: &'a mut [f32]) -> Self {
@@ -63,7 +76,7 @@ impl<'a> Columns<'a> {
                 }
             },
         );
-        Self { rows: Rows { data, stride, offset: 0, width: columns.len() }, first: columns.start }
+        Self { data, stride, zero: columns.start.wrapping_neg() }
     }
 }
 
@@ -85,14 +98,14 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
     let mut start = rows.start;
     while start < rows.end {
         let band = start..rows.end.min(start + BAND);
-        let a = if packs { Columns::pack(s, a, band.clone(), BAND, a_scratch) } else { Columns { rows: a, first: 0 } };
+        let a = if packs { Columns::pack(s, a, band.clone(), BAND, a_scratch) } else { Columns::of(a) };
         let mut column = 0;
         while column < b.width {
             let columns = (2 * S::LANES).min(b.width - column);
             let b = if packs {
                 Columns::pack(s, b, column..column + columns, 2 * S::LANES, b_scratch)
             } else {
-                Columns { rows: b, first: 0 }
+                Columns::of(b)
             };
             if columns == 2 * S::LANES {
                 band_tiles::<S, K, 2, false>(s, a, b, band.clone(), column, columns, sink);
@@ -149,8 +162,7 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
         sink.prefetch(s, row..row + MR, column, columns);
     }
     let mut total = [[s.splat(0.0); NV]; MR];
-    let (from, b_from) = (a.rows.offset + row - a.first, b.rows.offset + column - b.first);
-    let (a, b) = (a.rows, b.rows);
+    let (from, b_from) = (a.at(row), b.at(column));
     let columns = if PART { columns } else { NV * S::LANES };
     let blocks = blocks(a.data, a.stride).zip(blocks(b.data, b.stride));
     for (index, (a_block, b_block)) in blocks.enumerate() {
