@@ -6,8 +6,8 @@
 //! allocates its packing buffers on every call: see the end of the file.
 
 use microprop::{
-    Adam, Arithmetic, Isa, Layout, Loss, LossFunction, Mlp, Optimizer, Rng, Schedule, Sgd, Targets, Trainer, init,
-    layout,
+    Adam, Arithmetic, Ensemble, Isa, Layout, Loss, LossFunction, Member, MemberInputs, MemberTargets, Mlp, Optimizer,
+    Rng, Schedule, Sgd, Targets, Trainer, init, layout,
 };
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::sync::Mutex;
@@ -309,6 +309,63 @@ fn a_pool_allocates_nothing() {
         pool.install(|| rayon::scope(|scope| (0..10).for_each(|_| scope.spawn(|_| ()))));
     });
     assert!(spawning >= 10, "{spawning}");
+}
+
+/// Trains and predicts with 20 members, side by side where their layers allow it.
+fn count_ensemble(workload: &Workload, mlp: Mlp<'_>, interleaved: bool, steps: u64) -> [usize; 2] {
+    let Workload { layout, loss, optimizer, batch, .. } = *workload;
+    let members: [Member; 20] = std::array::from_fn(|m| Member { seed: m as u64, learning_rate: 0.001 });
+    let mut ensemble = Ensemble::new(Trainer::new(mlp, loss, optimizer).unwrap(), &members).unwrap().with_grain(1);
+    if interleaved {
+        ensemble = ensemble.interleaved().unwrap_or(ensemble);
+    }
+    let mut rng = Rng::new(3);
+    let mut x: Vec<f32> = (0..20 * batch * layout.inputs()).map(|_| rng.uniform()).collect();
+    if workload.name == "layers" {
+        x.chunks_mut(layout.inputs()).for_each(|x| x[1] = x[1].round());
+    }
+    let values: Vec<f32> = (0..batch * layout.outputs()).map(|_| rng.uniform()).collect();
+    let classes: Vec<u32> = (0..batch).map(|_| rng.below(layout.outputs() as u32)).collect();
+    let targets = if workload.classes { Targets::classes(&classes) } else { Targets::values(&values) };
+    let (inputs, targets) = (MemberInputs::Own(&x), MemberTargets::Shared(targets));
+    let (mut params, mut state) = (vec![0.0; ensemble.params_len()], vec![0.0; ensemble.state_len()]);
+    ensemble.init(&mut params).unwrap();
+    let (mut losses, mut y) = (vec![0.0; 20], vec![0.0; 20 * batch * layout.outputs()]);
+    let len = ensemble.workspace_len(batch).unwrap().max(ensemble.predict_workspace_len(batch).unwrap());
+    let mut workspace = vec![0.0; len];
+    let mut train = |steps: u64| {
+        for step in 0..steps {
+            ensemble.train_step(step, inputs, targets, &mut params, &mut state, &mut workspace, &mut losses).unwrap();
+        }
+    };
+    train(20);
+    let training = allocations(|| train(steps));
+    let mut predict = |times: u64| {
+        for _ in 0..times {
+            ensemble.predict(inputs, &params, &mut y, &mut workspace).unwrap();
+        }
+    };
+    predict(20);
+    [training, allocations(|| predict(steps / 10))]
+}
+
+#[test]
+fn ensembles_allocate_nothing() {
+    let _alone = ALONE.lock();
+    let count = || {
+        for workload in &WORKLOADS {
+            for interleaved in [false, true] {
+                let mlp = Mlp::new(workload.layout, Isa::detect()).with_threads(2);
+                let steps = if workload.batch > 100 { STEPS / 200 } else { STEPS / 20 };
+                let counted = count_ensemble(workload, mlp, interleaved, steps);
+                assert_eq!(counted, [0; 2], "{}, {interleaved}", workload.name);
+            }
+        }
+    };
+    #[cfg(feature = "rayon")]
+    rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap().install(count);
+    #[cfg(not(feature = "rayon"))]
+    count();
 }
 
 /// The exception, by name: products that are left to `matrixmultiply` allocate, one
