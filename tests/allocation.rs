@@ -69,7 +69,10 @@ fn allocations(mut f: impl FnMut()) -> usize {
     least
 }
 
-const STEPS: u64 = 10_000;
+/// Steps of a small batch that are counted, unless `MICROPROP_ALLOCATION_STEPS` has another number (for an emulator).
+fn steps() -> u64 {
+    std::env::var("MICROPROP_ALLOCATION_STEPS").map_or(10_000, |steps| steps.parse().unwrap())
+}
 
 /// What is trained, on made-up data.
 struct Workload {
@@ -281,7 +284,7 @@ fn one_thread_allocates_nothing() {
                 if mlp.schedule() == Schedule::Lean && !takes_one_sample(workload) {
                     continue;
                 }
-                let steps = if workload.batch > 100 { STEPS / 20 } else { STEPS / scale };
+                let steps = if workload.batch > 100 { steps() / 20 } else { steps() / scale };
                 assert_eq!(count(workload, mlp, steps), [0; 3], "{}, {mlp:?}", workload.name);
             }
         }
@@ -299,7 +302,7 @@ fn a_pool_allocates_nothing() {
         let Ok(isa) = Isa::new(arithmetic) else { continue };
         for workload in &WORKLOADS {
             let mlp = Mlp::new(workload.layout, isa).with_threads(2).with_grain(1);
-            let steps = if workload.batch > 100 { STEPS / 20 } else { STEPS };
+            let steps = if workload.batch > 100 { steps() / 20 } else { steps() };
             let counted = pool.install(|| count(workload, mlp, steps));
             assert_eq!(counted, [0; 3], "{}, {mlp:?}", workload.name);
         }
@@ -356,7 +359,7 @@ fn ensembles_allocate_nothing() {
         for workload in &WORKLOADS {
             for interleaved in [false, true] {
                 let mlp = Mlp::new(workload.layout, Isa::detect()).with_threads(2);
-                let steps = if workload.batch > 100 { STEPS / 200 } else { STEPS / 20 };
+                let steps = if workload.batch > 100 { steps() / 200 } else { steps() / 20 };
                 let counted = count_ensemble(workload, mlp, interleaved, steps);
                 assert_eq!(counted, [0; 2], "{}, {interleaved}", workload.name);
             }
