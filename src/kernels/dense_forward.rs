@@ -4,6 +4,7 @@
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
 use super::gemm::{Epilogue, Right, product};
+use super::reduce;
 use super::rows::{BLOCK, PANEL, Rows, RowsMut, chain, load_lanes, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
@@ -263,15 +264,7 @@ fn lanes_of_dots<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], row: usize) -> S::
     fn joined<S: Simd, const MR: usize>(s: S, x: Rows<'_>, weights: &[f32], row: usize, to: &mut [S::Vector]) {
         let sums = partial_sums::<S, MR>(s, core::array::from_fn(|r| x.row(row + r)), weights);
         for r in 0..MR {
-            let mut sums = sums[r];
-            let mut vectors = 16 / S::LANES;
-            while vectors > 1 {
-                vectors /= 2;
-                for v in 0..vectors {
-                    sums[v] = s.add(sums[v], sums[v + vectors]);
-                }
-            }
-            to[r] = sums[0];
+            to[r] = reduce::join(s, sums[r]);
         }
     }
     let mut rows = [s.splat(0.0); 16];

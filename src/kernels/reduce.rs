@@ -122,6 +122,20 @@ pub(crate) fn partials_of<S: Simd, const N: usize>(
     s.fold(sums)
 }
 
+/// The 16 partial sums in the first 16 / LANES vectors, those 8 apart added and so on down to LANES: a row that
+/// [`Simd::fold_rows`] takes.
+#[inline(always)]
+pub(crate) fn join<S: Simd>(s: S, mut sums: [S::Vector; 16]) -> S::Vector {
+    let mut vectors = 16 / S::LANES;
+    while vectors > 1 {
+        vectors /= 2;
+        for v in 0..vectors {
+            sums[v] = s.add(sums[v], sums[v + vectors]);
+        }
+    }
+    sums[0]
+}
+
 #[expect(clippy::needless_range_loop, reason = "v indexes registers")]
 #[inline(always)]
 fn add_group<S: Simd, const N: usize>(

@@ -45,6 +45,7 @@ pub(super) fn softmax_group<S: Simd>(s: S, z: &mut [f32], width: usize) -> Sums 
 }
 
 /// At most LANES rows of at most 16 elements, which fold together.
+#[expect(clippy::needless_range_loop, reason = "v indexes registers")]
 #[inline(always)]
 fn narrow_rows<S: Simd>(s: S, z: &mut [f32], width: usize, first: usize, sums: &mut Sums) {
     /// The lanes of vector v that a row fills.
@@ -74,11 +75,17 @@ fn narrow_rows<S: Simd>(s: S, z: &mut [f32], width: usize, first: usize, sums: &
     rows = [zero; 16];
     for (r, (z, joined)) in z.chunks_exact_mut(width).zip(&mut rows).enumerate() {
         let largest = s.splat(sums.largest[first + r]);
-        for (v, z) in z.chunks_mut(S::LANES).enumerate() {
-            let e = math::exp(s, s.sub(load_lanes(s, z, z.len()), largest));
-            *joined = s.add(*joined, s.select(own(s, width, v), e, zero));
-            store_lanes(s, e, z, z.len());
+        let mut partials = [zero; 16];
+        for v in 0..16 / S::LANES {
+            let from = v * S::LANES;
+            if from < width {
+                let z = &mut z[from..width.min(from + S::LANES)];
+                let e = math::exp(s, s.sub(load_lanes(s, z, z.len()), largest));
+                partials[v] = s.select(own(s, width, v), e, zero);
+                store_lanes(s, e, z, z.len());
+            }
         }
+        *joined = reduce::join(s, partials);
     }
     let sum = s.fold_rows(
         rows,
