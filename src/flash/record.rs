@@ -39,7 +39,7 @@ const LAST_SEQUENCE: u64 = 1 << 47;
 pub const fn record_len(params_len: usize, state_len: usize, word: usize) -> u64 {
     let Some(floats) = (params_len as u64).checked_add(state_len as u64) else { return u64::MAX };
     // Nothing that has an address comes near.
-    if floats > u64::MAX / 8 || word > 1 << 32 {
+    if floats > u64::MAX / 8 || word as u64 > 1 << 32 {
         return u64::MAX;
     }
     let word = if word == 0 { 1 } else { word as u64 };
