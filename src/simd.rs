@@ -13,13 +13,16 @@
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod aarch64;
+mod columns;
 mod isa;
 mod scalar;
+#[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
+mod vfp;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 pub use isa::{Arithmetic, Isa};
-pub(crate) use isa::{Level, dispatch};
+pub(crate) use isa::{Level, dispatch, on_one_lane};
 pub(crate) use scalar::Scalar;
 
 /// `f32` lanes and the operations that kernels need of them.

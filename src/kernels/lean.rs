@@ -1,15 +1,17 @@
-//! One layer backwards for one sample: each row of W is read once, for the delta
+//! One layer for one sample; backwards, each row of W is read once, for the delta
 //! below it and for its update.
 #![forbid(unsafe_code)]
 
+use super::dense_forward::with_bias;
 use super::dense_update::update_lanes;
-use super::rows::{load_lanes, store_lanes};
-use super::{output, reduce};
+use super::rows::{Rows, RowsMut, load_lanes, store_lanes};
+use super::{one_lane, output, reduce};
 use crate::Isa;
 use crate::activation::Activation;
+use crate::backend::Engine;
 use crate::optimizer::Rule;
 use crate::penalty::Penalty;
-use crate::simd::{Simd, dispatch};
+use crate::simd::{Simd, dispatch, on_one_lane};
 
 /// What feeds a layer.
 pub(crate) enum Neurons<'a> {
@@ -29,12 +31,25 @@ pub(crate) enum Gradient<'a> {
     Add(&'a [f32], &'a mut [f32]),
 }
 
+/// `y = activation(x·W + b)`. Softmax is left to the caller.
+pub(crate) fn forward(isa: Isa, x: &[f32], weights: &[f32], bias: &[f32], activation: Activation, y: &mut [f32]) {
+    on_one_lane!(isa, s => one_lane::forward(s, x, weights, bias, activation, y); {
+        let (inputs, outputs) = (x.len(), y.len());
+        let y = RowsMut::dense(y, outputs);
+        with_bias(Engine::own(isa), Rows::dense(x, inputs), weights, bias, activation, y, &mut []);
+    });
+}
+
 /// Passes a layer's delta on below, and lets its gradient `xᵀ·delta` do its work.
 ///
 /// A delta below is the dot product of a row of W with `delta: [out]`, in 16
 /// partial sums, with the row as it was before its update.
 pub(crate) fn layer(isa: Isa, delta: &[f32], neurons: Neurons<'_>, gradient: Gradient<'_>) {
-    dispatch!(isa, s => layer_in(s, delta, neurons, gradient));
+    on_one_lane!(
+        isa,
+        s => one_lane::layer(s, delta, neurons, gradient);
+        dispatch!(isa, s => layer_in(s, delta, neurons, gradient))
+    );
 }
 
 #[inline(always)]

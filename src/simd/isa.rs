@@ -193,3 +193,18 @@ macro_rules! dispatch {
     };
 }
 pub(crate) use dispatch;
+
+/// Calls what is there for one lane, if that is what the [`Isa`] has, else something else:
+/// `on_one_lane!(isa, s => kernel(s, …); kernel_of_many(isa, …))`.
+macro_rules! on_one_lane {
+    ($isa:expr, $s:ident => $call:expr; $otherwise:expr) => {
+        match $isa.0 {
+            $crate::simd::Level::Scalar($s) => $call,
+            #[cfg(feature = "std")]
+            $crate::simd::Level::ScalarFused($s) => $call,
+            #[allow(unreachable_patterns, reason = "some targets have nothing else")]
+            _ => $otherwise,
+        }
+    };
+}
+pub(crate) use on_one_lane;

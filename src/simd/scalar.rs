@@ -74,6 +74,9 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
     }
     #[inline(always)]
     fn sqrt(self, a: f32) -> f32 {
+        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
+        return super::vfp::sqrt(a);
+        #[cfg(not(all(target_arch = "arm", target_os = "none", target_abi = "eabihf")))]
         libm::sqrtf(a)
     }
     #[inline(always)]

@@ -66,9 +66,7 @@ pub(super) fn forward<'w>(
         let activation = if stop_short && place.index == last { Activation::Linear } else { place.layer.activation };
         if mlp.layout.is_plain(&place) {
             let (weights, bias) = place.split(params);
-            let y = RowsMut::dense(&mut block[..place.outputs], place.outputs);
-            let feed = Rows::dense(feed, place.inputs);
-            kernels::with_bias(Engine::own(mlp.engine.isa), feed, weights, bias, activation, y, &mut []);
+            kernels::lean_forward(mlp.engine.isa, feed, weights, bias, activation, &mut block[..place.outputs]);
         } else {
             let block = &mut block[..block_len(&place)];
             any_forward(mlp, mode, &place, params, x, feed, below, block, activation);

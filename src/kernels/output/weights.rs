@@ -60,6 +60,12 @@ impl<'a> Weighing<'a> {
         Self { mask: objective.targets.mask, weight: objective.is_weighted().then(|| objective.weight(0)) }
     }
 
+    /// Whether there is neither.
+    #[inline(always)]
+    pub(super) fn is_plain(self) -> bool {
+        self.mask.is_none() && self.weight.is_none()
+    }
+
     /// Its outputs from `at` on: what the mask leaves of `x`.
     #[inline(always)]
     pub(super) fn leave_out<S: Simd>(self, s: S, at: usize, x: &mut [f32]) {

@@ -1,0 +1,196 @@
+//! A dense layer, forward and backward, for one sample on one lane: what a microcontroller runs.
+//!
+//! The same sums as in [`dense_forward`](super::dense_forward) and [`lean`](super::lean), in loops cut for a
+//! CPU without vectors.
+#![forbid(unsafe_code)]
+
+use super::dense_forward::NARROW;
+use super::lean::{Gradient, Neurons};
+use super::rows::BLOCK;
+use crate::activation::Activation;
+use crate::optimizer::Rule;
+use crate::simd::Scalar;
+
+/// `y = activation(x·W + b)`. Softmax is left to the caller.
+#[inline(never)]
+pub(crate) fn forward<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    x: &[f32],
+    weights: &[f32],
+    bias: &[f32],
+    activation: Activation,
+    y: &mut [f32],
+) {
+    let width = y.len();
+    if width == 1 {
+        y[0] = s.dot(x, weights);
+    } else {
+        for (index, (x, weights)) in x.chunks(BLOCK).zip(weights.chunks(BLOCK * width)).enumerate() {
+            let sums = |column: usize, sums: &mut [f32]| match width {
+                ..=NARROW => s.four_chain_sums(x, &weights[column..], width, sums),
+                _ => s.column_sums(x, &weights[column..], width, sums),
+            };
+            if index == 0 {
+                sums(0, y);
+                continue;
+            }
+            for (column, y) in y.chunks_mut(NARROW).enumerate() {
+                let mut more = [0.0; NARROW];
+                let more = &mut more[..y.len()];
+                sums(NARROW * column, more);
+                for (y, &more) in y.iter_mut().zip(&*more) {
+                    *y += more;
+                }
+            }
+        }
+    }
+    s.add_bias(y, bias, activation == Activation::Relu);
+    if !matches!(activation, Activation::Linear | Activation::Relu | Activation::Softmax) {
+        activate(s, activation, y);
+    }
+}
+
+/// Apart, so that its constants stay out of the registers that [`forward`] saves.
+#[inline(never)]
+fn activate<const FUSED: bool>(s: Scalar<FUSED>, activation: Activation, y: &mut [f32]) {
+    for y in y {
+        *y = activation.value(s, *y);
+    }
+}
+
+/// A layer backwards: see [`lean::layer`](super::lean::layer).
+#[inline(always)]
+pub(super) fn layer<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], neurons: Neurons<'_>, gradient: Gradient<'_>) {
+    match gradient {
+        Gradient::Apply(Rule::Sgd { minus_rate }, params, _) => sgd(s, delta, neurons, *minus_rate, params),
+        Gradient::Apply(rule @ Rule::Adam { .. }, params, state) => adam(s, delta, neurons, rule, params, state),
+        gradient => any_rule(s, delta, neurons, gradient),
+    }
+}
+
+/// Whatever becomes of the gradient.
+#[inline(never)]
+fn any_rule<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gradient<'_>) {
+    let inputs = neurons.count();
+    over_rows(
+        s,
+        neurons,
+        #[inline(always)]
+        |i, x, wanted| {
+            let dot = if wanted { s.dot(&gradient.params()[i * delta.len()..][..delta.len()], delta) } else { 0.0 };
+            gradient.row(s, delta, i, x, None);
+            dot
+        },
+    );
+    if gradient.has_bias(inputs, delta) {
+        gradient.row(s, delta, inputs, 1.0, None);
+    }
+}
+
+/// Adam.
+#[inline(never)]
+fn adam<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    delta: &[f32],
+    neurons: Neurons<'_>,
+    rule: &Rule,
+    params: &mut [f32],
+    [m, v]: [&mut [f32]; 2],
+) {
+    let weights = neurons.count() * delta.len();
+    if let Neurons::Inputs(x) = neurons {
+        s.adam(rule, x, delta, &mut params[..weights], &mut m[..weights], &mut v[..weights]);
+    } else {
+        over_rows(
+            s,
+            neurons,
+            #[inline(always)]
+            |i, x, wanted| {
+                let row = i * delta.len()..(i + 1) * delta.len();
+                let w = &mut params[row.clone()];
+                let dot = if wanted { s.dot(w, delta) } else { 0.0 };
+                s.adam(rule, &[x], delta, w, &mut m[row.clone()], &mut v[row]);
+                dot
+            },
+        );
+    }
+    let (bias, m, v) = (&mut params[weights..], &mut m[weights..], &mut v[weights..]);
+    if !bias.is_empty() {
+        s.adam(rule, &[1.0], delta, bias, m, v);
+    }
+}
+
+/// Plain gradient descent, in which an input of ±0 leaves its row alone: part of the arithmetic, not only a shortcut.
+#[inline(never)]
+fn sgd<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], neurons: Neurons<'_>, minus_rate: f32, params: &mut [f32]) {
+    let width = delta.len();
+    let Some((weights, bias)) = params.split_at_mut_checked(neurons.count() * width) else { return };
+    match neurons {
+        Neurons::Inputs(x) => return s.update_rows(x, minus_rate, delta, weights, bias),
+        Neurons::Below(values, Activation::Relu) if width == 1 => {
+            s.one_output_relu(values, minus_rate, delta[0], weights);
+        }
+        neurons => {
+            let mut rows = weights.chunks_exact_mut(width);
+            over_rows(
+                s,
+                neurons,
+                #[inline(always)]
+                |_, x, wanted| {
+                    let Some(w) = rows.next() else { return 0.0 };
+                    let dot = if wanted { s.dot(w, delta) } else { 0.0 };
+                    if x != 0.0 {
+                        s.add_scaled(minus_rate * x, delta, w);
+                    }
+                    dot
+                },
+            );
+        }
+    }
+    if !bias.is_empty() {
+        s.add_scaled(minus_rate, delta, bias);
+    }
+}
+
+/// Passes each row's dot product with the delta on below. `row` gives it, of the row's index, its input, and whether the
+/// product matters, and updates the row.
+#[inline(always)]
+fn over_rows<const FUSED: bool>(s: Scalar<FUSED>, neurons: Neurons<'_>, mut row: impl FnMut(usize, f32, bool) -> f32) {
+    match neurons {
+        Neurons::Inputs(x) => {
+            for (i, &x) in x.iter().enumerate() {
+                row(i, x, false);
+            }
+        }
+        Neurons::InputsAndDelta(x, below) => {
+            for (i, (&x, below)) in x.iter().zip(below).enumerate() {
+                *below = row(i, x, true);
+            }
+        }
+        Neurons::Below(values, Activation::Relu) => {
+            for (i, value) in values.iter_mut().enumerate() {
+                // A slope of zero makes +0 of whatever the product is.
+                let above = *value > 0.0;
+                let dot = row(i, *value, above);
+                *value = if above { dot } else { 0.0 };
+            }
+        }
+        Neurons::Below(values, activation) => {
+            for (i, value) in values.iter_mut().enumerate() {
+                let y = *value;
+                *value = activation.delta(s, row(i, y, true), y);
+            }
+        }
+    }
+}
+
+impl Neurons<'_> {
+    /// Their number: a layer's inputs.
+    #[inline(always)]
+    fn count(&self) -> usize {
+        match self {
+            Self::Inputs(x) | Self::InputsAndDelta(x, _) => x.len(),
+            Self::Below(values, _) => values.len(),
+        }
+    }
+}
