@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Counts the instructions of training steps and predictions on emulated Cortex-M cores, and holds them against
+# counts.txt: more than 2% above it fails. Checks too that the networks of src/widths.rs learn there what they learn on a desktop.
+# usage: no_std_example/instructions/count.sh [--write]    (--write: stores what was counted)
+set -euo pipefail
+cd "$(dirname "$0")"
+. ../target.sh
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../target}
+
+fail() { printf '%s\n' "$@" >&2; exit 1; }
+need() { command -v "$1" >/dev/null || fail "No $1: apt-get install -y --no-install-recommends $2"; }
+
+# run CPU MACHINE PROGRAM: what it and the plugin write. (Its exit status is that of the firmware.)
+run() {
+  timeout 300 qemu-system-arm -machine "$2" -cpu "$1" -nographic -semihosting-config enable=on,target=native \
+    -plugin "$CARGO_TARGET_DIR/libcount.so" -kernel "$3" </dev/null 2>&1
+}
+
+# count TARGET CPU MACHINE PROGRAM…: a line for each into $counted.
+count() (
+  target=$1 cpu=$2 machine=$3
+  shift 3
+  prepare "$target"
+  cargo "${build[@]}" --quiet "${@/#/--bin=}"
+  made_by=$("${RUSTC:-rustc}" -V)
+  for program in "$@"; do
+    file=$CARGO_TARGET_DIR/$target/release/$program
+    output=$(run "$cpu" "$machine" "$file") || fail "$cpu $program failed:" "$output"
+    hash=$(sed -n 's/^hash=//p' <<<"$output")
+    if [ "$program" = widths ]; then
+      [ "$hash" = "$(<widths.txt)" ] || fail "$cpu: the networks of all widths came to $hash, on a desktop to $(<widths.txt)"
+      echo "$cpu: the networks of all widths came to $hash, as on a desktop" >&2
+      continue
+    fi
+    flash=$(size "$file" | awk 'NR == 2 { print $1 }')
+    awk -v cpu="$cpu" -v program="$program" -v hash="$hash" -v flash="$flash" -v made_by="$made_by" '
+      /^counted/ { n++; instructions += $2; cycles += $3 }
+      END { if (!n) exit 1
+            printf "%-10s %-18s %8d %8d %7d %s | %s\n", cpu, program, instructions / n, cycles / n, flash, hash, made_by }' <<<"$output"
+  done >>"$counted"
+)
+
+need gcc gcc
+need size binutils
+need qemu-system-arm qemu-system-arm
+mkdir -p "$CARGO_TARGET_DIR"
+gcc -O2 -Wall -Wextra -Werror -fPIC -shared -o "$CARGO_TARGET_DIR/libcount.so" count.c
+counted=$(mktemp)
+trap 'rm -f "$counted"' EXIT
+all=(train-xor train-seed train-sensor train-sensor-adam predict-seed predict-sensor)
+count thumbv7em-none-eabihf cortex-m4 mps2-an386 "${all[@]}" widths
+# 16 KiB of RAM hold the sensor's parameters, but not Adam's state beside them.
+count thumbv6m-none-eabi cortex-m0 microbit train-xor train-seed train-sensor predict-seed predict-sensor
+
+header="# cpu        program            instructions  M4 cycles  flash  hash | compiler"
+printf '%s\n' "$header"
+cat "$counted"
+if [ "${1:-}" = --write ]; then
+  { sed -n '/^#/p' counts.txt; cat "$counted"; } >counts.new
+  mv counts.new counts.txt
+  exit
+fi
+awk '
+  /^#/ { next }
+  { split($0, part, " \\| "); key = $1 " " $2 }
+  NR == FNR { stored[key] = $3; compiler[key] = part[2]; hash[key] = $6; next }
+  !(key in stored) { print "not in counts.txt: " key; failed = 1; next }
+  hash[key] != $6 { print key " came to " $6 ", stored is " hash[key]; failed = 1 }
+  compiler[key] != part[2] { print "NOT CHECKED: instructions of " key ": counted with " compiler[key] ", this is " part[2]; next }
+  $3 > 1.02 * stored[key] { print key ": " $3 " instructions, stored are " stored[key]; failed = 1 }
+  $3 < 0.98 * stored[key] { print key ": " $3 " instructions, fewer than the " stored[key] " stored: count.sh --write" }
+  END { exit failed }
+' counts.txt "$counted"

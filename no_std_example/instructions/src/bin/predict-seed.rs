@@ -1,0 +1,5 @@
+//! The seed script's network.
+#![no_std]
+#![no_main]
+
+instructions::predict!(SEED);

@@ -1,0 +1,5 @@
+//! The sensor's network.
+#![no_std]
+#![no_main]
+
+instructions::predict!(SENSOR);

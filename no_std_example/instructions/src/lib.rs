@@ -1,0 +1,158 @@
+//! Firmwares whose training steps and predictions `count.sh` counts the instructions of: one for each network, as a
+//! user would have it, with a trainer that is a constant.
+#![no_std]
+
+pub mod widths;
+
+pub use cortex_m_rt;
+use cortex_m_semihosting::debug;
+pub use cortex_m_semihosting::hprintln;
+use microprop::{Isa, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Trainer};
+
+/// Steps before the count begins.
+pub const WARM: u64 = 20;
+/// Steps that are counted.
+pub const COUNTED: u64 = 10;
+
+/// The network of the seed script.
+pub const SEED: Layout = microprop::layout!(20 => dense(64, Relu), dense(1, Sigmoid));
+/// A network for the windows of a motion sensor.
+pub const SENSOR: Layout = microprop::layout!(60 => dense(32, Relu), dense(16, Relu), dense(4, Softmax));
+/// The smallest that learns XOR.
+pub const XOR: Layout = microprop::layout!(2 => dense(3, Sigmoid), dense(1, Sigmoid));
+
+/// A trainer of single samples, at compile time.
+pub const fn trainer(layout: Layout<'static>, loss: Loss<'static>, optimizer: Optimizer) -> Trainer<'static> {
+    let mlp = Mlp::new(layout, Isa::SCALAR).with_schedule(Schedule::Lean);
+    match Trainer::new(mlp, loss, optimizer) {
+        Ok(trainer) => trainer,
+        Err(_) => panic!("the loss fits the last activation"),
+    }
+}
+
+/// Inputs from −1 to 1.
+pub fn sample(rng: &mut Rng, x: &mut [f32]) {
+    x.fill_with(|| rng.uniform() * 2.0 - 1.0);
+}
+
+/// The count begins.
+#[inline(always)]
+pub fn begin() {
+    // SAFETY: copies a register to itself.
+    unsafe { core::arch::asm!("mov r9, r9", options(nostack)) };
+}
+
+/// The count ends.
+#[inline(always)]
+pub fn end() {
+    // SAFETY: copies a register to itself.
+    unsafe { core::arch::asm!("mov r10, r10", options(nostack)) };
+}
+
+/// Ends the emulation.
+pub fn stop(is_ok: bool) -> ! {
+    debug::exit(if is_ok { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
+    loop {
+        cortex_m::asm::wfi();
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    stop(false)
+}
+
+/// A firmware that trains `$layout` with `$loss` and `$optimizer` on random samples, whose targets `$target` makes.
+#[macro_export]
+macro_rules! train {
+    ($layout:ident, $loss:expr, $optimizer:expr, |$rng:ident| $target:expr => $targets:ident) => {
+        static TRAINER: microprop::Trainer<'static> = $crate::trainer($crate::$layout, $loss, $optimizer);
+        const STATE: usize = $crate::$layout.optimizer_len(&$optimizer);
+
+        #[inline(never)]
+        fn step(
+            step: u64,
+            x: &[f32],
+            targets: microprop::Targets<'_>,
+            params: &mut [f32],
+            state: &mut [f32],
+            workspace: &mut [f32],
+        ) -> Result<f32, microprop::StepError> {
+            TRAINER.train_step(step, x, targets, params, state, workspace)
+        }
+
+        #[$crate::cortex_m_rt::entry]
+        fn main() -> ! {
+            static mut PARAMS: [f32; $crate::$layout.params_len()] = [0.0; $crate::$layout.params_len()];
+            static mut WORKSPACE: [f32; $crate::$layout.lean_workspace_len()] =
+                [0.0; $crate::$layout.lean_workspace_len()];
+            static mut STATE_OF: [f32; STATE] = [0.0; STATE];
+            let mut x = [0.0; $crate::$layout.inputs()];
+            let mut random = microprop::Rng::new(1);
+            if microprop::init(&$crate::$layout, 7, PARAMS).is_err() {
+                $crate::stop(false);
+            }
+            for index in 0..$crate::WARM + $crate::COUNTED {
+                $crate::sample(&mut random, &mut x);
+                let $rng = &mut random;
+                let target = [$target];
+                let targets = microprop::Targets::$targets(&target);
+                let counted = index >= $crate::WARM;
+                if counted {
+                    $crate::begin();
+                }
+                let result = step(index, &x, targets, PARAMS, STATE_OF, WORKSPACE);
+                if counted {
+                    $crate::end();
+                }
+                if result.is_err() {
+                    $crate::stop(false);
+                }
+            }
+            $crate::hprintln!("hash={:016x}", microprop::hash(PARAMS));
+            $crate::stop(true)
+        }
+    };
+}
+
+/// A firmware that predicts random samples with `$layout`.
+#[macro_export]
+macro_rules! predict {
+    ($layout:ident) => {
+        static MLP: microprop::Mlp<'static> =
+            microprop::Mlp::new($crate::$layout, microprop::Isa::SCALAR).with_schedule(microprop::Schedule::Lean);
+
+        #[inline(never)]
+        fn predict(
+            params: &[f32],
+            x: &[f32],
+            y: &mut [f32],
+            workspace: &mut [f32],
+        ) -> Result<(), microprop::StepError> {
+            MLP.predict(params, x, y, workspace)
+        }
+
+        #[$crate::cortex_m_rt::entry]
+        fn main() -> ! {
+            static mut PARAMS: [f32; $crate::$layout.params_len()] = [0.0; $crate::$layout.params_len()];
+            static mut WORKSPACE: [f32; $crate::$layout.lean_workspace_len()] =
+                [0.0; $crate::$layout.lean_workspace_len()];
+            let (mut x, mut y) = ([0.0; $crate::$layout.inputs()], [0.0; $crate::$layout.outputs()]);
+            let mut random = microprop::Rng::new(1);
+            if microprop::init(&$crate::$layout, 7, PARAMS).is_err() {
+                $crate::stop(false);
+            }
+            for _ in 0..$crate::COUNTED {
+                $crate::sample(&mut random, &mut x);
+                $crate::begin();
+                let result = predict(PARAMS, &x, &mut y, WORKSPACE);
+                $crate::end();
+                if result.is_err() {
+                    $crate::stop(false);
+                }
+            }
+            $crate::hprintln!("hash={:016x}", microprop::hash(&y));
+            $crate::stop(true)
+        }
+    };
+}
