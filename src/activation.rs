@@ -62,6 +62,27 @@ const SELU_ABOVE: f32 = f32::from_bits(0x3f86_7d5f); // 0x1.0cfabep0
 const SELU_BELOW: f32 = f32::from_bits(0x3fe1_0966); // 0x1.c212ccp0
 
 impl Activation {
+    const fn bit(self) -> u32 {
+        match self {
+            Self::Linear => 1,
+            Self::Relu => 1 << 1,
+            Self::LeakyRelu { .. } => 1 << 2,
+            Self::Elu { .. } => 1 << 3,
+            Self::Selu => 1 << 4,
+            Self::Gelu => 1 << 5,
+            Self::GeluTanh => 1 << 6,
+            Self::Silu => 1 << 7,
+            Self::Mish => 1 << 8,
+            Self::Softplus => 1 << 9,
+            Self::Softsign => 1 << 10,
+            Self::Sigmoid => 1 << 11,
+            Self::HardSigmoid => 1 << 12,
+            Self::HardSwish => 1 << 13,
+            Self::Tanh => 1 << 14,
+            Self::Softmax => 1 << 15,
+        }
+    }
+
     /// Whether an element's value depends on that element alone.
     pub(crate) const fn is_elementwise(self) -> bool {
         !matches!(self, Self::Softmax)
@@ -132,6 +153,49 @@ impl Activation {
             }
             Self::HardSwish => s.mul(d, math::hard_swish_slope(s, at)),
             Self::Tanh => s.mul(d, s.mul_add(s.neg(at), at, s.splat(1.0))),
+        }
+    }
+}
+
+/// Some activations: those of a network's layers. A `static` network knows them at compile time, and leaves the others out of
+/// the binary.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Activations(u32);
+
+impl Activations {
+    pub(crate) const NONE: Self = Self(0);
+
+    /// These, and one more.
+    pub(crate) const fn with(self, activation: Activation) -> Self {
+        Self(self.0 | activation.bit())
+    }
+
+    #[inline(always)]
+    const fn has(self, activation: Activation) -> bool {
+        self.0 & activation.bit() != 0
+    }
+
+    /// The same activation, which is among these: what the compiler does not see among them it need not deal with.
+    #[inline(always)]
+    pub(crate) const fn known(self, activation: Activation) -> Activation {
+        // Each by itself, or it would not see it.
+        match activation {
+            Activation::LeakyRelu { slope } if self.has(activation) => Activation::LeakyRelu { slope },
+            Activation::Elu { alpha } if self.has(activation) => Activation::Elu { alpha },
+            Activation::Relu if self.has(activation) => Activation::Relu,
+            Activation::Selu if self.has(activation) => Activation::Selu,
+            Activation::Gelu if self.has(activation) => Activation::Gelu,
+            Activation::GeluTanh if self.has(activation) => Activation::GeluTanh,
+            Activation::Silu if self.has(activation) => Activation::Silu,
+            Activation::Mish if self.has(activation) => Activation::Mish,
+            Activation::Softplus if self.has(activation) => Activation::Softplus,
+            Activation::Softsign if self.has(activation) => Activation::Softsign,
+            Activation::Sigmoid if self.has(activation) => Activation::Sigmoid,
+            Activation::HardSigmoid if self.has(activation) => Activation::HardSigmoid,
+            Activation::HardSwish if self.has(activation) => Activation::HardSwish,
+            Activation::Tanh if self.has(activation) => Activation::Tanh,
+            Activation::Softmax if self.has(activation) => Activation::Softmax,
+            _ => Activation::Linear,
         }
     }
 }

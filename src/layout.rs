@@ -1,7 +1,7 @@
 //! Layouts: sizes, offsets and buffer lengths, at compile time if you like.
 #![forbid(unsafe_code)]
 
-use crate::activation::Activation;
+use crate::activation::{Activation, Activations};
 use crate::error::{LayoutError, StepError};
 use crate::layer::{Kind, Layer};
 use crate::optimizer::Optimizer;
@@ -40,6 +40,7 @@ pub struct Layout<'a> {
     penalized: bool,
     /// The lowest layer that has parameters.
     lowest: usize,
+    activations: Activations,
 }
 
 /// How a step runs through the network.
@@ -165,6 +166,7 @@ impl<'a> Layout<'a> {
         let mut widest_without_bias = 0;
         let mut lowest = layers.len() - 1;
         let mut penalized = false;
+        let mut activations = Activations::NONE;
         while index < layers.len() {
             let layer = &layers[index];
             if let Err(error) = check(inputs, layers, index, width) {
@@ -173,6 +175,7 @@ impl<'a> Layout<'a> {
             batch_norm |= matches!(layer.kind, Kind::BatchNorm { .. });
             residual |= layer.residual > 0;
             plain &= layer.is_plain();
+            activations = activations.with(layer.activation);
             if let Kind::Dense { units, bias: false, .. } = layer.kind
                 && units > widest_without_bias
             {
@@ -216,6 +219,7 @@ impl<'a> Layout<'a> {
             plain,
             penalized,
             lowest,
+            activations,
         })
     }
 
@@ -252,6 +256,11 @@ impl<'a> Layout<'a> {
     /// Floats of state that `optimizer` keeps for this network. They start at zero.
     pub const fn optimizer_len(&self, optimizer: &Optimizer) -> usize {
         self.trainable_len() * optimizer.state_per_parameter()
+    }
+
+    /// The activations of its layers.
+    pub(crate) const fn activations(&self) -> Activations {
+        self.activations
     }
 
     /// Outputs of the widest dense layer that has no bias.

@@ -413,8 +413,9 @@ impl Pass<'_, '_> {
         StepError::check(Buffer::Parameters, layout.params_len(), params.len())?;
         StepError::check(Buffer::OptimizerState, layout.optimizer_len(optimizer), state.len())?;
         self.check_deltas(delta, &input_delta)?;
-        let rule = &optimizer.rule(step);
-        let target = Update::Apply { rule, params, state: kernels::split_state(state, rule.states()) };
+        let rule = optimizer.rule(step);
+        let state = kernels::split_state(state, rule.states());
+        let target = Update::Apply { rule, params, state };
         self.run(delta, target, input_delta);
         Ok(())
     }
@@ -465,7 +466,7 @@ impl Pass<'_, '_> {
 /// What a backward pass does with the gradient.
 enum Update<'a> {
     /// Updates the parameters with it.
-    Apply { rule: &'a Rule, params: &'a mut [f32], state: [&'a mut [f32]; 2] },
+    Apply { rule: Rule, params: &'a mut [f32], state: [&'a mut [f32]; 2] },
     /// Writes it down. (The lean schedule needs the buffer to be zero and adds to it.)
     Store { params: &'a [f32], gradient: &'a mut [f32] },
 }

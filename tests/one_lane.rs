@@ -1,6 +1,7 @@
 //! What a Cortex-M computes in assembly: `no_std_example/instructions/count.sh` runs the same module there, and
 //! holds it against the same hash.
 
+#[expect(unreachable_pub, reason = "it is a module of a library, too")]
 #[path = "../no_std_example/instructions/src/widths.rs"]
 mod widths;
 

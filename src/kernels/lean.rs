@@ -7,7 +7,7 @@ use super::dense_update::update_lanes;
 use super::rows::{Rows, RowsMut, load_lanes, store_lanes};
 use super::{one_lane, output, reduce};
 use crate::Isa;
-use crate::activation::Activation;
+use crate::activation::{Activation, Activations};
 use crate::backend::Engine;
 use crate::optimizer::Rule;
 use crate::penalty::Penalty;
@@ -26,28 +26,37 @@ pub(crate) enum Neurons<'a> {
 /// What becomes of a layer's gradient, to which penalties are added only where it updates. Slices are `[(in + 1) × out]`: weights, then bias.
 pub(crate) enum Gradient<'a> {
     /// It updates the parameters, and is stored nowhere.
-    Apply(&'a Rule, &'a mut [f32], [&'a mut [f32]; 2]),
+    Apply(Rule, &'a mut [f32], [&'a mut [f32]; 2]),
     /// It is added to the second slice, zeros before; the first is the parameters.
     Add(&'a [f32], &'a mut [f32]),
 }
 
-/// `y = activation(x·W + b)`. Softmax is left to the caller.
-pub(crate) fn forward(isa: Isa, x: &[f32], weights: &[f32], bias: &[f32], activation: Activation, y: &mut [f32]) {
-    on_one_lane!(isa, s => one_lane::forward(s, x, weights, bias, activation, y); {
+/// `y = activation(x·W + b)`, with one of some activations. Softmax is left to the caller.
+pub(crate) fn forward(
+    isa: Isa,
+    x: &[f32],
+    weights: &[f32],
+    bias: &[f32],
+    activation: Activation,
+    among: Activations,
+    y: &mut [f32],
+) {
+    on_one_lane!(isa, s => one_lane::forward(s, x, weights, bias, activation, among, y); {
         let (inputs, outputs) = (x.len(), y.len());
         let y = RowsMut::dense(y, outputs);
         with_bias(Engine::own(isa), Rows::dense(x, inputs), weights, bias, activation, y, &mut []);
     });
 }
 
-/// Passes a layer's delta on below, and lets its gradient `xᵀ·delta` do its work.
+/// Passes a layer's delta on below, and lets its gradient `xᵀ·delta` do its work. The activation below is one of some.
 ///
 /// A delta below is the dot product of a row of W with `delta: [out]`, in 16
 /// partial sums, with the row as it was before its update.
-pub(crate) fn layer(isa: Isa, delta: &[f32], neurons: Neurons<'_>, gradient: Gradient<'_>) {
+#[inline(always)]
+pub(crate) fn layer(isa: Isa, delta: &[f32], neurons: Neurons<'_>, among: Activations, gradient: Gradient<'_>) {
     on_one_lane!(
         isa,
-        s => one_lane::layer(s, delta, neurons, gradient);
+        s => one_lane::layer(s, delta, neurons, among, gradient);
         dispatch!(isa, s => layer_in(s, delta, neurons, gradient))
     );
 }
@@ -89,7 +98,7 @@ fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gr
 fn one_output<S: Simd>(s: S, delta: f32, mut neurons: Neurons<'_>, gradient: &mut Gradient<'_>) -> usize {
     let inputs = match &neurons {
         Neurons::Inputs(x) | Neurons::InputsAndDelta(x, _) => x.len(),
-        Neurons::Below(values, _) => values.len(),
+        Neurons::Below(values, ..) => values.len(),
     };
     let (delta, zero) = (s.splat(delta), s.splat(0.0));
     for at in (0..inputs).step_by(S::LANES) {

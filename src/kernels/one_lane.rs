@@ -7,18 +7,19 @@
 use super::dense_forward::NARROW;
 use super::lean::{Gradient, Neurons};
 use super::rows::BLOCK;
-use crate::activation::Activation;
+use crate::activation::{Activation, Activations};
 use crate::optimizer::Rule;
 use crate::simd::Scalar;
 
 /// `y = activation(x·W + b)`. Softmax is left to the caller.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn forward<const FUSED: bool>(
     s: Scalar<FUSED>,
     x: &[f32],
     weights: &[f32],
     bias: &[f32],
     activation: Activation,
+    among: Activations,
     y: &mut [f32],
 ) {
     let width = y.len();
@@ -46,13 +47,14 @@ pub(crate) fn forward<const FUSED: bool>(
     }
     s.add_bias(y, bias, activation == Activation::Relu);
     if !matches!(activation, Activation::Linear | Activation::Relu | Activation::Softmax) {
-        activate(s, activation, y);
+        activate(s, activation, among, y);
     }
 }
 
 /// Apart, so that its constants stay out of the registers that [`forward`] saves.
-#[inline(never)]
-fn activate<const FUSED: bool>(s: Scalar<FUSED>, activation: Activation, y: &mut [f32]) {
+#[inline(always)]
+fn activate<const FUSED: bool>(s: Scalar<FUSED>, activation: Activation, among: Activations, y: &mut [f32]) {
+    let activation = among.known(activation);
     for y in y {
         *y = activation.value(s, *y);
     }
@@ -60,21 +62,36 @@ fn activate<const FUSED: bool>(s: Scalar<FUSED>, activation: Activation, y: &mut
 
 /// A layer backwards: see [`lean::layer`](super::lean::layer).
 #[inline(always)]
-pub(super) fn layer<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], neurons: Neurons<'_>, gradient: Gradient<'_>) {
+pub(super) fn layer<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    delta: &[f32],
+    neurons: Neurons<'_>,
+    among: Activations,
+    gradient: Gradient<'_>,
+) {
     match gradient {
-        Gradient::Apply(Rule::Sgd { minus_rate }, params, _) => sgd(s, delta, neurons, *minus_rate, params),
-        Gradient::Apply(rule @ Rule::Adam { .. }, params, state) => adam(s, delta, neurons, rule, params, state),
-        gradient => any_rule(s, delta, neurons, gradient),
+        Gradient::Apply(Rule::Sgd { minus_rate }, params, _) => sgd(s, delta, neurons, among, minus_rate, params),
+        Gradient::Apply(rule @ Rule::Adam { .. }, params, state) => {
+            adam(s, delta, neurons, among, &rule, params, state);
+        }
+        gradient => any_rule(s, delta, neurons, among, gradient),
     }
 }
 
 /// Whatever becomes of the gradient.
 #[inline(never)]
-fn any_rule<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gradient<'_>) {
+fn any_rule<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    delta: &[f32],
+    neurons: Neurons<'_>,
+    among: Activations,
+    mut gradient: Gradient<'_>,
+) {
     let inputs = neurons.count();
     over_rows(
         s,
         neurons,
+        among,
         #[inline(always)]
         |i, x, wanted| {
             let dot = if wanted { s.dot(&gradient.params()[i * delta.len()..][..delta.len()], delta) } else { 0.0 };
@@ -93,6 +110,7 @@ fn adam<const FUSED: bool>(
     s: Scalar<FUSED>,
     delta: &[f32],
     neurons: Neurons<'_>,
+    among: Activations,
     rule: &Rule,
     params: &mut [f32],
     [m, v]: [&mut [f32]; 2],
@@ -104,6 +122,7 @@ fn adam<const FUSED: bool>(
         over_rows(
             s,
             neurons,
+            among,
             #[inline(always)]
             |i, x, wanted| {
                 let row = i * delta.len()..(i + 1) * delta.len();
@@ -122,7 +141,14 @@ fn adam<const FUSED: bool>(
 
 /// Plain gradient descent, in which an input of ±0 leaves its row alone: part of the arithmetic, not only a shortcut.
 #[inline(never)]
-fn sgd<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], neurons: Neurons<'_>, minus_rate: f32, params: &mut [f32]) {
+fn sgd<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    delta: &[f32],
+    neurons: Neurons<'_>,
+    among: Activations,
+    minus_rate: f32,
+    params: &mut [f32],
+) {
     let width = delta.len();
     let Some((weights, bias)) = params.split_at_mut_checked(neurons.count() * width) else { return };
     match neurons {
@@ -135,6 +161,7 @@ fn sgd<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], neurons: Neurons<'_>,
             over_rows(
                 s,
                 neurons,
+                among,
                 #[inline(always)]
                 |_, x, wanted| {
                     let Some(w) = rows.next() else { return 0.0 };
@@ -155,7 +182,12 @@ fn sgd<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], neurons: Neurons<'_>,
 /// Passes each row's dot product with the delta on below. `row` gives it, of the row's index, its input, and whether the
 /// product matters, and updates the row.
 #[inline(always)]
-fn over_rows<const FUSED: bool>(s: Scalar<FUSED>, neurons: Neurons<'_>, mut row: impl FnMut(usize, f32, bool) -> f32) {
+fn over_rows<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    neurons: Neurons<'_>,
+    among: Activations,
+    mut row: impl FnMut(usize, f32, bool) -> f32,
+) {
     match neurons {
         Neurons::Inputs(x) => {
             for (i, &x) in x.iter().enumerate() {
@@ -176,6 +208,7 @@ fn over_rows<const FUSED: bool>(s: Scalar<FUSED>, neurons: Neurons<'_>, mut row:
             }
         }
         Neurons::Below(values, activation) => {
+            let activation = among.known(activation);
             for (i, value) in values.iter_mut().enumerate() {
                 let y = *value;
                 *value = activation.delta(s, row(i, y, true), y);

@@ -313,7 +313,7 @@ fn phase_two(step: &Step<'_>, target: Update<'_>, parts: Parts<'_>) {
     match target {
         Update::Apply { rule, params, state } => {
             let (params, running) = params.split_at_mut(layout.trainable_len());
-            context.update_all(&banks, rule, ParamSlice { offset: 0, params, state }, pieces, scratch);
+            context.update_all(&banks, &rule, ParamSlice { offset: 0, params, state }, pieces, scratch);
             context.update_statistics(running);
         }
         Update::Store { params, gradient } => {

@@ -66,7 +66,8 @@ pub(super) fn forward<'w>(
         let activation = if stop_short && place.index == last { Activation::Linear } else { place.layer.activation };
         if mlp.layout.is_plain(&place) {
             let (weights, bias) = place.split(params);
-            kernels::lean_forward(mlp.engine.isa, feed, weights, bias, activation, &mut block[..place.outputs]);
+            let (among, y) = (mlp.layout.activations(), &mut block[..place.outputs]);
+            kernels::lean_forward(mlp.engine.isa, feed, weights, bias, activation, among, y);
         } else {
             let block = &mut block[..block_len(&place)];
             any_forward(mlp, mode, &place, params, x, feed, below, block, activation);
@@ -155,6 +156,7 @@ fn top<'w>(mlp: &Mlp<'_>, workspace: &'w mut [f32]) -> &'w mut [f32] {
 }
 
 /// Runs the delta in the workspace backward, updating each layer on the way.
+#[inline(always)]
 pub(super) fn backward(
     mlp: &Mlp<'_>,
     mode: Mode,
@@ -182,10 +184,12 @@ pub(super) fn backward(
             (0, Some(below)) => Neurons::InputsAndDelta(x, below),
             (_, kept) => {
                 input_delta = kept;
-                Neurons::Below(&mut below[end - place.inputs..], layout.layers()[l - 1].activation)
+                let values = &mut below[end - place.inputs..];
+                Neurons::Below(values, layout.layers()[l - 1].activation)
             }
         };
-        kernels::lean_layer(mlp.engine.isa, &delta[..place.outputs], neurons, target.of_layer(&place));
+        let (delta, among) = (&delta[..place.outputs], layout.activations());
+        kernels::lean_layer(mlp.engine.isa, delta, neurons, among, target.of_layer(&place));
     }
     if let Update::Store { params, gradient } = target {
         mlp.penalize(params, gradient);
@@ -251,7 +255,8 @@ fn any_backward(
 }
 
 impl Update<'_> {
-    /// The part of it that concerns one layer.
+    /// The part of it that concerns one layer. (Inlined, so that a `static` trainer leaves the other optimizers out of the binary.)
+    #[inline(always)]
     fn of_layer(&mut self, place: &Place<'_>) -> Gradient<'_> {
         let range = place.offset..place.offset + place.params;
         match self {
@@ -262,7 +267,7 @@ impl Update<'_> {
                     if count > 0 { &mut first[range.clone()] } else { &mut [][..] },
                     if count > 1 { &mut second[range.clone()] } else { &mut [][..] },
                 ];
-                Gradient::Apply(rule, &mut params[range], state)
+                Gradient::Apply(*rule, &mut params[range], state)
             }
             Self::Store { params, gradient } => Gradient::Add(&params[range.clone()], &mut gradient[range]),
         }

@@ -171,7 +171,7 @@ impl<'a> Trainer<'a> {
         let layout = &self.mlp.layout;
         let plan = self.check(params, x, targets, workspace.len())?;
         StepError::check(Buffer::OptimizerState, layout.optimizer_len(&self.optimizer), state.len())?;
-        let rule = &self.optimizer.rule(step);
+        let rule = self.optimizer.rule(step);
         self.run(
             step,
             plan.as_ref(),
