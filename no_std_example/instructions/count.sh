@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Counts the instructions of training steps and predictions on emulated Cortex-M cores, and holds them against
-# counts.txt: more than 2% above it fails. Checks too that the networks of src/widths.rs learn there what they learn on a desktop.
+# counts.txt: more than 2% above it fails. Checks too that the networks of tests/one_lane/widths.rs learn there what they learn on a desktop.
 # usage: no_std_example/instructions/count.sh [--write]    (--write: stores what was counted)
 set -euo pipefail
 cd "$(dirname "$0")"
 . ../target.sh
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../target}
+readonly widths=../../tests/one_lane/widths.txt
 
 fail() { printf '%s\n' "$@" >&2; exit 1; }
 need() { command -v "$1" >/dev/null || fail "No $1: apt-get install -y --no-install-recommends $2"; }
@@ -28,7 +29,7 @@ count() (
     output=$(run "$cpu" "$machine" "$file") || fail "$cpu $program failed:" "$output"
     hash=$(sed -n 's/^hash=//p' <<<"$output")
     if [ "$program" = widths ]; then
-      [ "$hash" = "$(<widths.txt)" ] || fail "$cpu: the networks of all widths came to $hash, on a desktop to $(<widths.txt)"
+      [ "$hash" = "$(<"$widths")" ] || fail "$cpu: the networks of all widths came to $hash, on a desktop to $(<"$widths")"
       echo "$cpu: the networks of all widths came to $hash, as on a desktop" >&2
       continue
     fi

@@ -1,36 +1,23 @@
-//! The microcontroller: how much stack was used, and how a program ends.
+//! The microcontroller: where a program begins and ends, where its text goes, and how much memory it took.
 
-use core::panic::PanicInfo;
-use cortex_m_semihosting::{debug, hprintln};
+#[cfg_attr(target_arch = "arm", path = "board/cortex_m.rs")]
+#[cfg_attr(target_arch = "riscv32", path = "board/riscv.rs")]
+mod target;
 
-/// Bytes of stack that were in use at the deepest: what has lost the colour that
-/// cortex-m-rt's `paint-stack` gave it at the start.
-pub fn stack_used() -> usize {
-    unsafe extern "C" {
-        static _stack_start: u32;
-        static _stack_end: u32;
-    }
-    let (top, mut word) = (&raw const _stack_start, &raw const _stack_end);
-    // SAFETY: the linker script puts both symbols at the ends of the RAM above
-    // `.bss`, word-aligned; the reads are volatile and stay below the top.
+pub(crate) use target::{Out, entry, flash_used, ram_used, stop};
+
+/// What a free word of the stack holds from the start.
+const PAINT: u32 = 0xcccc_cccc;
+
+/// Bytes of stack that were in use at the deepest: those above the lowest word that has lost its paint.
+pub(crate) fn stack_used() -> usize {
+    let (mut word, top) = target::stack();
+    // SAFETY: all the words from the end of the data to the top of the RAM are there, aligned; the reads are
+    // volatile.
     unsafe {
-        while word < top && word.read_volatile() == cortex_m_rt::STACK_PAINT_VALUE {
+        while word < top && word.read_volatile() == PAINT {
             word = word.add(1);
         }
     }
     top as usize - word as usize
-}
-
-/// Ends the emulation; a board waits.
-pub fn stop(status: debug::ExitStatus) -> ! {
-    debug::exit(status);
-    loop {
-        cortex_m::asm::wfi();
-    }
-}
-
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    hprintln!("{}", info); // a lone literal is printed as it stands
-    stop(debug::EXIT_FAILURE)
 }

@@ -1,6 +1,6 @@
 //! A check, not a program: a small network with layers of all kinds that one sample at a time can train, dropout's
-//! masks among them, has to end with the same bits on every target. It is a binary of its own, so that the motor
-//! monitor need not carry what it does not use.
+//! masks among them, has to end with the same bits on every target. It is a binary of its own, so that the
+//! other firmware need not carry what it does not use.
 
 use crate::Failure;
 use microprop::{Adam, Isa, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Targets, Trainer, hash, init, layout};

@@ -2,6 +2,7 @@
 //! user would have it, with a trainer that is a constant.
 #![no_std]
 
+#[path = "../../../tests/one_lane/widths.rs"]
 pub mod widths;
 
 pub use cortex_m_rt;

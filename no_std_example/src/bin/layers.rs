@@ -7,33 +7,35 @@ mod board;
 
 #[cfg(target_os = "none")]
 mod firmware {
-    use crate::board::{stack_used, stop};
-    use cortex_m_rt::entry;
-    use cortex_m_semihosting::{debug, hprintln};
+    use crate::board::{Out, entry, flash_used, ram_used, stack_used, stop};
+    use core::fmt::Write;
+    use learns_on_device::layers::{Memory, run, trainer};
     use microprop::{Isa, Trainer};
-    use motor_monitor::layers::{Memory, run, trainer};
 
     static TRAINER: Trainer = trainer(Isa::SCALAR);
 
-    #[entry]
-    fn main() -> ! {
-        static mut MEMORY: Memory = Memory::new();
-        match run(&TRAINER, MEMORY) {
+    fn check(memory: &'static mut Memory) -> ! {
+        match run(&TRAINER, memory) {
             Ok(hash) => {
-                let bytes = (size_of::<Memory>(), stack_used());
-                hprintln!("result: hash={:016x} memory_bytes={} stack_bytes={}", hash, bytes.0, bytes.1);
-                stop(debug::EXIT_SUCCESS)
+                let (ram, stack, flash) = (ram_used(), stack_used(), flash_used());
+                let written = writeln!(
+                    Out::new(),
+                    "result: hash={hash:016x} ram_bytes={ram} stack_bytes={stack} flash_bytes={flash}"
+                );
+                stop(written.is_ok())
             }
             Err(failure) => panic!("{failure:?}"),
         }
     }
+
+    entry!(Memory, check);
 }
 
 /// Fails unless one lane and the widest vectors in portable arithmetic end with the same.
 #[cfg(not(target_os = "none"))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    use learns_on_device::layers::{Memory, run, trainer};
     use microprop::{Arithmetic, Isa};
-    use motor_monitor::layers::{Memory, run, trainer};
     let run_on = |isa| run(&trainer(isa), &mut Memory::new()).map_err(|failure| format!("{failure:?}"));
     let (scalar, widest) = (run_on(Isa::SCALAR)?, run_on(Isa::new(Arithmetic::Portable)?)?);
     if scalar != widest {

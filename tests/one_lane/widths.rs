@@ -1,5 +1,5 @@
 //! Networks of many widths, trained on numbers that are hard on shortcuts: what the assembly of a Cortex-M with an FPU must do as
-//! its twins do. Also a module of the crate's own tests, which hold the hash on a desktop.
+//! its twins do. Also a module of the firmware in `no_std_example/instructions`.
 
 use microprop::{
     Activation, Adam, Isa, Layer, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Sgd, StepError, Targets, Trainer, hash,

@@ -2,7 +2,6 @@
 //! holds it against the same hash.
 
 #[expect(unreachable_pub, reason = "it is a module of a library, too")]
-#[path = "../no_std_example/instructions/src/widths.rs"]
 mod widths;
 
 use microprop::{Arithmetic, Isa};
@@ -10,7 +9,7 @@ use widths::{Memory, hash_of_all};
 
 #[test]
 fn lean_steps_of_all_widths_have_the_stored_hash() {
-    let stored = include_str!("../no_std_example/instructions/widths.txt").trim();
+    let stored = include_str!("widths.txt").trim();
     for isa in Isa::available().filter(|isa| isa.arithmetic() == Arithmetic::Portable) {
         let found = hash_of_all(isa, &mut Memory::new()).unwrap();
         assert_eq!(format!("{found:016x}"), stored, "{isa}");
