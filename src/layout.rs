@@ -107,6 +107,14 @@ impl Place<'_> {
         self.of(params).split_at(self.inputs * self.outputs)
     }
 
+    /// Floats of its statistics.
+    pub(crate) const fn statistics_len(&self) -> usize {
+        match statistics_len(self.layer, self.inputs) {
+            Some(len) => len,
+            None => unreachable!(), // Layout::new has added it up
+        }
+    }
+
     /// Its statistics: two rows, as wide as its inputs.
     pub(crate) fn statistics<'p>(&self, params: &'p [f32]) -> (&'p [f32], &'p [f32]) {
         params[self.statistics..self.statistics + 2 * self.inputs].split_at(self.inputs)

@@ -97,6 +97,7 @@ mod layer;
 mod layout;
 mod loss;
 pub mod math;
+mod memory;
 #[cfg(feature = "alloc")]
 mod metric;
 #[cfg(feature = "alloc")]
@@ -124,6 +125,7 @@ pub use init::{Initializer, init};
 pub use layer::Layer;
 pub use layout::{Layout, Schedule};
 pub use loss::{Loss, LossFunction, Targets};
+pub use memory::{Memory, Summary};
 #[cfg(feature = "alloc")]
 pub use metric::Metric;
 #[cfg(feature = "alloc")]

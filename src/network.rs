@@ -11,6 +11,7 @@ use crate::init::init;
 use crate::kernels;
 use crate::layer::Layer;
 use crate::layout::{Layout, Schedule};
+use crate::memory::Summary;
 use crate::metric::class_of;
 use crate::penalty::Penalty;
 use crate::simd::Isa;
@@ -214,6 +215,19 @@ impl Network {
             Ok(layout) => layout,
             Err(_) => unreachable!("build has checked the layers"),
         }
+    }
+
+    /// Its layers, and what it costs on a board: see [`Layout::summary`].
+    ///
+    /// ```
+    /// use microprop::{Activation::*, Network};
+    ///
+    /// let net = Network::new(64).dense(16, Tanh).dense(10, Softmax).build()?;
+    /// println!("{}", net.summary());
+    /// # Ok::<(), microprop::LayoutError>(())
+    /// ```
+    pub fn summary(&self) -> Summary<'_> {
+        self.layout().summary()
     }
 
     /// Its parameters, in the order that [`Layout`] gives.
