@@ -16,7 +16,11 @@ mod aarch64;
 mod columns;
 mod isa;
 mod scalar;
-#[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
+// Of the hard-float ARMs without an operating system, Cortex-M is the profile without 64-bit atomics.
+#[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64")))]
+mod vfp;
+#[cfg(not(all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64"))))]
+#[path = "simd/without_vfp.rs"]
 mod vfp;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

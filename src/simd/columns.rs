@@ -1,16 +1,17 @@
 //! What one lane does with the weights of a layer and one sample: loops over rows, sums in registers.
 //!
 //! Vectors leave these loops to kernels over [`Simd`]. With one lane they are where a microcontroller
-//! spends its time, and what LLVM makes of them there depends on how they are cut: see `vfp.rs`, which has them in
+//! spends its time, and what LLVM makes of them there depends on how they are cut: see [`vfp`], which has them in
 //! assembly for Cortex-M with an FPU. What is here gives the same bits, everywhere.
 
-use super::{Scalar, Simd, fold16};
+use super::{Scalar, Simd, fold16, vfp};
 use crate::optimizer::Rule;
 
 /// Whether the last row of weights has a column for each sum. (No panic, so that a microcontroller needs no text for it.)
 #[inline(always)]
 fn fits(x: &[f32], w: &[f32], width: usize, sums: &[f32]) -> bool {
-    let fits = !x.is_empty() && sums.len() <= width && (x.len() - 1) * width + sums.len() <= w.len();
+    let last = x.len().checked_sub(1).and_then(|last| last.checked_mul(width)?.checked_add(sums.len()));
+    let fits = sums.len() <= width && last.is_some_and(|last| last <= w.len());
     debug_assert!(fits, "a row for each input, a column for each sum");
     fits
 }
@@ -52,9 +53,8 @@ impl<const FUSED: bool> Scalar<FUSED> {
         if !fits(x, w, width, sums) {
             return;
         }
-        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
-        if !FUSED && sums.len() >= 4 {
-            return vfp::column_sums(x, w, width, sums);
+        if !FUSED && vfp::column_sums(x, w, width, sums) {
+            return;
         }
         over_columns!(w, sums, N => |w| {
             let mut sums = [0.0; N];
@@ -71,9 +71,8 @@ impl<const FUSED: bool> Scalar<FUSED> {
         if !fits(x, w, width, sums) {
             return;
         }
-        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
-        if !FUSED && sums.len() >= 4 {
-            return vfp::four_chain_sums(x, w, width, sums);
+        if !FUSED && vfp::four_chain_sums(x, w, width, sums) {
+            return;
         }
         over_columns!(w, sums, N => |w| {
             let mut chains = [[0.0; N]; 4];
@@ -105,10 +104,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
     pub(crate) fn update_rows(self, x: &[f32], minus_rate: f32, delta: &[f32], w: &mut [f32], bias: &mut [f32]) {
         let width = delta.len();
         debug_assert_eq!(w.len(), x.len() * width, "a row for each input");
-        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
         let done = if FUSED { 0 } else { vfp::update_rows(x, minus_rate, delta, w, bias) };
-        #[cfg(not(all(target_arch = "arm", target_os = "none", target_abi = "eabihf")))]
-        let done = 0;
         if done == width {
             return;
         }
@@ -126,9 +122,8 @@ impl<const FUSED: bool> Scalar<FUSED> {
     /// `w[i] = mul_add(minus_rate·value, delta, w[i])`.
     #[inline(always)]
     pub(crate) fn one_output_relu(self, values: &mut [f32], minus_rate: f32, delta: f32, w: &mut [f32]) {
-        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
-        if !FUSED {
-            return vfp::one_output_relu(values, minus_rate, delta, w);
+        if !FUSED && vfp::one_output_relu(values, minus_rate, delta, w) {
+            return;
         }
         for (value, w) in values.iter_mut().zip(w) {
             let y = *value;
@@ -143,9 +138,8 @@ impl<const FUSED: bool> Scalar<FUSED> {
     /// `y[j] = mul_add(step, x[j], y[j])`; both have one length.
     #[inline(always)]
     pub(crate) fn add_scaled(self, step: f32, x: &[f32], y: &mut [f32]) {
-        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
-        let (x, y) = if FUSED { (x, y) } else { vfp::add_scaled(step, x, y) };
-        for (&x, y) in x.iter().zip(y) {
+        let done = if FUSED { 0 } else { vfp::add_scaled(step, x, y) };
+        for (&x, y) in x[done..].iter().zip(&mut y[done..]) {
             *y = self.mul_add(step, x, *y);
         }
     }
@@ -157,7 +151,6 @@ impl<const FUSED: bool> Scalar<FUSED> {
     pub(crate) fn adam(self, rule: &Rule, x: &[f32], delta: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
         let (width, len) = (delta.len(), x.len() * delta.len());
         debug_assert!(w.len() == len && m.len() == len && v.len() == len, "a row for each input");
-        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
         if !FUSED && vfp::adam(rule, x, delta, w, m, v) {
             return;
         }
@@ -172,11 +165,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
     /// `Σ a[i]·b[i]` in sixteen partial sums; both have one length.
     #[inline(always)]
     pub(crate) fn dot(self, a: &[f32], b: &[f32]) -> f32 {
-        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
-        if !FUSED
-            && a.len().is_multiple_of(16)
-            && let Some(sum) = vfp::dot(a, b)
-        {
+        if !FUSED && let Some(sum) = vfp::dot(a, b) {
             return sum;
         }
         if let ([a], [b]) = (a, b) {
@@ -205,131 +194,12 @@ impl<const FUSED: bool> Scalar<FUSED> {
     /// `y[j] = y[j] + bias[j]`, and +0 where `relu` and that is below zero; both have one length.
     #[inline(always)]
     pub(crate) fn add_bias(self, y: &mut [f32], bias: &[f32], relu: bool) {
-        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
-        let (y, bias) = if relu { vfp::add_bias_relu(y, bias) } else { (y, bias) };
-        for (y, &bias) in y.iter_mut().zip(bias) {
+        let done = if relu && !FUSED { vfp::add_bias_relu(y, bias) } else { 0 };
+        for (y, &bias) in y[done..].iter_mut().zip(&bias[done..]) {
             *y += bias;
             if relu && *y < 0.0 {
                 *y = 0.0;
             }
         }
-    }
-}
-
-/// Slices to the pointers of `vfp.rs`.
-#[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
-mod vfp {
-    use crate::optimizer::Rule;
-    use crate::simd::vfp::{
-        adam as adam_of, add_bias_relu as add_bias_relu_of, add_scaled as add_scaled_of, dot16, four_chains4,
-        one_output_relu as one_output_relu_of, sums4, sums16, update16,
-    };
-    use core::ptr::null_mut;
-
-    /// Lengths as `fits` has checked them; at least four sums.
-    #[inline(always)]
-    pub(super) fn column_sums(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) {
-        let blocks = sums.len() / 16;
-        if blocks > 0 {
-            // SAFETY: the caller has seen that the last row reaches the last sum; the others begin before it.
-            unsafe { sums16(x.as_ptr(), x.len(), w.as_ptr(), 4 * width, sums.as_mut_ptr(), blocks) };
-        }
-        by_fours(16 * blocks, sums, |at, sums| {
-            // SAFETY: as above; these four columns are among those.
-            unsafe { sums4(x.as_ptr(), x.len(), w.as_ptr().add(at), 4 * width, sums) };
-        });
-    }
-
-    /// As [`column_sums`].
-    #[inline(always)]
-    pub(super) fn four_chain_sums(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) {
-        by_fours(0, sums, |at, sums| {
-            // SAFETY: as above.
-            unsafe { four_chains4(x.as_ptr(), x.len(), w.as_ptr().add(at), 4 * width, sums) };
-        });
-    }
-
-    /// Calls `f` for four sums at a time, from column `from` on, with where they begin; the last four may take in some
-    /// that are done.
-    #[inline(always)]
-    fn by_fours(from: usize, sums: &mut [f32], f: impl Fn(usize, *mut f32)) {
-        let mut column = from;
-        while column < sums.len() {
-            let at = column.min(sums.len() - 4);
-            f(at, sums[at..].as_mut_ptr());
-            column += 4;
-        }
-    }
-
-    /// Returns how many columns are done.
-    #[inline(always)]
-    pub(super) fn update_rows(x: &[f32], minus_rate: f32, delta: &[f32], w: &mut [f32], bias: &mut [f32]) -> usize {
-        let (width, blocks) = (delta.len(), delta.len() / 16);
-        if blocks == 0 || x.is_empty() || x.len() * width > w.len() {
-            return 0;
-        }
-        let bias = if bias.len() == width { bias.as_mut_ptr() } else { null_mut() };
-        // SAFETY: there is a row of `width` weights for each input, with at least 16 for each block, and so many in the bias.
-        unsafe { update16(x.as_ptr(), x.len(), w.as_mut_ptr(), 4 * width, minus_rate, delta.as_ptr(), blocks, bias) };
-        16 * blocks
-    }
-
-    #[inline(always)]
-    pub(super) fn one_output_relu(values: &mut [f32], minus_rate: f32, delta: f32, w: &mut [f32]) {
-        let count = values.len().min(w.len());
-        if count > 0 {
-            // SAFETY: both have `count` elements.
-            unsafe { one_output_relu_of(values.as_mut_ptr(), w.as_mut_ptr(), count, delta, minus_rate) };
-        }
-    }
-
-    /// Whether this was of a shape that it can do.
-    #[inline(always)]
-    pub(super) fn adam(rule: &Rule, x: &[f32], delta: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) -> bool {
-        let (width, len) = (delta.len(), x.len() * delta.len());
-        let fits = len > 0 && width.is_multiple_of(4) && w.len() >= len && m.len() >= len && v.len() >= len;
-        match *rule {
-            Rule::Adam { beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon } if fits => {
-                let scalars = [beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon];
-                let (w, m, v) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
-                // SAFETY: three times a row of `width` for each input.
-                unsafe { adam_of(w, m, v, delta.as_ptr(), width, &scalars, x.as_ptr(), x.len()) };
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Returns what is left to do.
-    #[inline(always)]
-    pub(super) fn add_scaled<'a>(step: f32, x: &'a [f32], y: &'a mut [f32]) -> (&'a [f32], &'a mut [f32]) {
-        let count = x.len().min(y.len()) & !3;
-        if count > 0 {
-            // SAFETY: both have `count` elements.
-            unsafe { add_scaled_of(y.as_mut_ptr(), x.as_ptr(), count, step) };
-        }
-        (&x[count..], &mut y[count..])
-    }
-
-    /// `None` where there is no group of 16, or where lengths differ.
-    #[inline(always)]
-    pub(super) fn dot(a: &[f32], b: &[f32]) -> Option<f32> {
-        let groups = a.len() / 16;
-        if groups == 0 || a.len() != b.len() {
-            return None;
-        }
-        // SAFETY: both have `16·groups` elements.
-        Some(unsafe { dot16(a.as_ptr(), b.as_ptr(), groups) })
-    }
-
-    /// Returns what is left to do.
-    #[inline(always)]
-    pub(super) fn add_bias_relu<'a>(y: &'a mut [f32], bias: &'a [f32]) -> (&'a mut [f32], &'a [f32]) {
-        let count = y.len().min(bias.len()) & !7;
-        if count > 0 {
-            // SAFETY: both have `count` elements.
-            unsafe { add_bias_relu_of(y.as_mut_ptr(), bias.as_ptr(), count) };
-        }
-        (&mut y[count..], &bias[count..])
     }
 }

@@ -1,6 +1,6 @@
 //! One lane: the microcontroller's backend, the fallback, and what the others are tested against.
 
-use super::{Simd, fold16};
+use super::{Simd, fold16, vfp};
 
 /// One lane. Its loops are plain, so LLVM vectorises them to the target's
 /// baseline (SSE2, NEON, simd128). Fused, it multiplies and adds through
@@ -74,10 +74,7 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
     }
     #[inline(always)]
     fn sqrt(self, a: f32) -> f32 {
-        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
-        return super::vfp::sqrt(a);
-        #[cfg(not(all(target_arch = "arm", target_os = "none", target_abi = "eabihf")))]
-        libm::sqrtf(a)
+        vfp::sqrt(a)
     }
     #[inline(always)]
     fn neg(self, a: f32) -> f32 {

@@ -5,10 +5,8 @@
 //! Arm publishes for the Cortex-M4 a multiply and an add take two cycles, and VMLA, which rounds the product too,
 //! three: it gives the same bits, and is here where an instruction less is worth a cycle.
 //!
-//! The functions give the bits of their twins in [`columns`](super::columns), and are compiled for what has
-//! this FPU by its calling convention (`thumbv7em-none-eabihf`, `thumbv8m.main-none-eabihf`).
-
-use core::arch::naked_asm;
+//! The functions give the bits of their twins in [`columns`](super::columns), whose module this is on
+//! `thumbv7em-none-eabihf` and `thumbv8m.main-none-eabihf`; elsewhere it is `without_vfp.rs`, which does nothing.
 
 /// What rustc does not tell LLVM's assembler of a hard-float target.
 macro_rules! fpu {
@@ -17,721 +15,152 @@ macro_rules! fpu {
     };
 }
 
+/// One instruction, on each of some triples of registers.
+macro_rules! each {
+    ($instruction:literal: $($to:literal $a:literal $b:literal),+) => {
+        concat!($($instruction, " ", $to, ", ", $a, ", ", $b, "\n"),+)
+    };
+}
+
 /// `s0 … s15 = +0`.
 macro_rules! zero16 {
-    ($r:literal) => {
+    () => {
         concat!(
-            "mov ",
-            $r,
-            ", #0\n",
-            "vmov d0, ",
-            $r,
-            ", ",
-            $r,
-            "\n",
-            "vmov d1, ",
-            $r,
-            ", ",
-            $r,
-            "\n",
-            "vmov d2, ",
-            $r,
-            ", ",
-            $r,
-            "\n",
-            "vmov d3, ",
-            $r,
-            ", ",
-            $r,
-            "\n",
-            "vmov d4, ",
-            $r,
-            ", ",
-            $r,
-            "\n",
-            "vmov d5, ",
-            $r,
-            ", ",
-            $r,
-            "\n",
-            "vmov d6, ",
-            $r,
-            ", ",
-            $r,
-            "\n",
-            "vmov d7, ",
-            $r,
-            ", ",
-            $r,
-            "\n",
+            "mov r12, #0\n",
+            each!("vmov": "d0" "r12" "r12", "d1" "r12" "r12", "d2" "r12" "r12", "d3" "r12" "r12"),
+            each!("vmov": "d4" "r12" "r12", "d5" "r12" "r12", "d6" "r12" "r12", "d7" "r12" "r12"),
         )
     };
 }
 
-/// Eight weights times `$x`, added to eight sums.
-macro_rules! terms8 {
-    ($x:literal: $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
-        concat!(
-            "vldmia r8!, {{s16-s23}}\n",
-            "vmul.f32 s16, s16, ",
-            $x,
-            "\n",
-            "vmul.f32 s17, s17, ",
-            $x,
-            "\n",
-            "vmul.f32 s18, s18, ",
-            $x,
-            "\n",
-            "vmul.f32 s19, s19, ",
-            $x,
-            "\n",
-            "vmul.f32 s20, s20, ",
-            $x,
-            "\n",
-            "vmul.f32 s21, s21, ",
-            $x,
-            "\n",
-            "vmul.f32 s22, s22, ",
-            $x,
-            "\n",
-            "vmul.f32 s23, s23, ",
-            $x,
-            "\n",
-            "vadd.f32 ",
-            $a,
-            ", ",
-            $a,
-            ", s16\n",
-            "vadd.f32 ",
-            $b,
-            ", ",
-            $b,
-            ", s17\n",
-            "vadd.f32 ",
-            $c,
-            ", ",
-            $c,
-            ", s18\n",
-            "vadd.f32 ",
-            $d,
-            ", ",
-            $d,
-            ", s19\n",
-            "vadd.f32 ",
-            $e,
-            ", ",
-            $e,
-            ", s20\n",
-            "vadd.f32 ",
-            $f,
-            ", ",
-            $f,
-            ", s21\n",
-            "vadd.f32 ",
-            $g,
-            ", ",
-            $g,
-            ", s22\n",
-            "vadd.f32 ",
-            $h,
-            ", ",
-            $h,
-            ", s23\n",
-        )
-    };
-}
-
-/// One row of sixteen weights times `$x`, added to the sums; r3 leads to the next row.
-macro_rules! row16 {
-    ($x:literal) => {
-        concat!(
-            terms8!($x: "s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
-            terms8!($x: "s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15"),
-            "add     r8, r8, r3\n",
-        )
-    };
-}
-
-/// `sums[16b + j] = Σₖ x[k]·w[k·w_step + 16b + j]` for `blocks` blocks b, each sum one chain from +0. The step is in
-/// bytes; `n` terms, at least one, and at least one block.
-///
-/// # Safety
-/// All that the formula reads and writes is there.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn sums16(
-    x: *const f32,
-    n: usize,
-    w: *const f32,
-    w_step: usize,
-    sums: *mut f32,
-    blocks: usize,
-) {
-    naked_asm!(
-        fpu!(),
-        "push    {{r4-r10, lr}}",
-        "vpush   {{s16-s27}}",
-        "ldr     r5, [sp, #80]", // sums
-        "ldr     r6, [sp, #84]", // blocks
-        "sub     r3, r3, #64",
-        "lsr     r10, r1, #2",
-        "and     r1, r1, #3",
-        "2:",
-        "mov     r7, r0",
-        "mov     r8, r2",
-        zero16!("r12"),
-        "movs    r9, r10",
-        "beq     4f",
-        "3:",
-        "vldmia  r7!, {{s24-s27}}",
-        row16!("s24"),
-        row16!("s25"),
-        row16!("s26"),
-        row16!("s27"),
-        "subs    r9, r9, #1",
-        "bne     3b",
-        "4:",
-        "movs    r9, r1",
-        "beq     6f",
-        "5:",
-        "vldmia  r7!, {{s24}}",
-        row16!("s24"),
-        "subs    r9, r9, #1",
-        "bne     5b",
-        "6:",
-        "vstmia  r5!, {{s0-s15}}",
-        "add     r2, r2, #64",
-        "subs    r6, r6, #1",
-        "bne     2b",
-        "vpop    {{s16-s27}}",
-        "pop     {{r4-r10, pc}}",
-    )
-}
-
-/// [`sums16`] for four columns.
-///
-/// # Safety
-/// As there.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn sums4(x: *const f32, n: usize, w: *const f32, w_step: usize, sums: *mut f32) {
-    naked_asm!(
-        fpu!(),
-        "mov     r12, #0",
-        "vmov    d0, r12, r12",
-        "vmov    d1, r12, r12",
-        "2:",
-        "vldmia  r0!, {{s8}}",
-        "vldmia  r2, {{s4-s7}}",
-        "add     r2, r2, r3",
-        "vmul.f32 s4, s4, s8",
-        "vmul.f32 s5, s5, s8",
-        "vmul.f32 s6, s6, s8",
-        "vmul.f32 s7, s7, s8",
-        "vadd.f32 s0, s0, s4",
-        "vadd.f32 s1, s1, s5",
-        "vadd.f32 s2, s2, s6",
-        "vadd.f32 s3, s3, s7",
-        "subs    r1, r1, #1",
-        "bne     2b",
-        "ldr     r12, [sp]",
-        "vstmia  r12, {{s0-s3}}",
-        "bx      lr",
-    )
-}
-
-/// Four weights times `$x`, added to four sums.
-macro_rules! terms4 {
-    ($x:literal: $a:literal $b:literal $c:literal $d:literal) => {
-        concat!(
-            "vldmia  r2, {{s20-s23}}\n",
-            "add     r2, r2, r3\n",
-            "vmul.f32 s20, s20, ",
-            $x,
-            "\n",
-            "vmul.f32 s21, s21, ",
-            $x,
-            "\n",
-            "vmul.f32 s22, s22, ",
-            $x,
-            "\n",
-            "vmul.f32 s23, s23, ",
-            $x,
-            "\n",
-            "vadd.f32 ",
-            $a,
-            ", ",
-            $a,
-            ", s20\n",
-            "vadd.f32 ",
-            $b,
-            ", ",
-            $b,
-            ", s21\n",
-            "vadd.f32 ",
-            $c,
-            ", ",
-            $c,
-            ", s22\n",
-            "vadd.f32 ",
-            $d,
-            ", ",
-            $d,
-            ", s23\n",
-        )
-    };
-}
-
-/// `sums[j] = Σₖ x[k]·w[k·w_step + j]` for four columns j, each in four chains from +0 by k mod 4, joined
-/// (0+1)+(2+3). The step is in bytes; any number of terms.
-///
-/// # Safety
-/// All that the formula reads and writes is there.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn four_chains4(x: *const f32, n: usize, w: *const f32, w_step: usize, sums: *mut f32) {
-    naked_asm!(
-        fpu!(),
-        "vpush   {{s16-s23}}",
-        zero16!("r12"),
-        "subs    r1, r1, #4",
-        "blt     3f",
-        "2:",
-        "vldmia  r0!, {{s16-s19}}",
-        terms4!("s16": "s0" "s1" "s2" "s3"),
-        terms4!("s17": "s4" "s5" "s6" "s7"),
-        terms4!("s18": "s8" "s9" "s10" "s11"),
-        terms4!("s19": "s12" "s13" "s14" "s15"),
-        "subs    r1, r1, #4",
-        "bge     2b",
-        "3:",
-        "adds    r1, r1, #4", // what is left: fewer than four
-        "beq     4f",
-        "vldmia  r0!, {{s16}}",
-        terms4!("s16": "s0" "s1" "s2" "s3"),
-        "subs    r1, r1, #1",
-        "beq     4f",
-        "vldmia  r0!, {{s16}}",
-        terms4!("s16": "s4" "s5" "s6" "s7"),
-        "subs    r1, r1, #1",
-        "beq     4f",
-        "vldmia  r0!, {{s16}}",
-        terms4!("s16": "s8" "s9" "s10" "s11"),
-        "4:",
-        "vpop    {{s16-s23}}",
-        "vadd.f32 s0, s0, s4",
-        "vadd.f32 s1, s1, s5",
-        "vadd.f32 s2, s2, s6",
-        "vadd.f32 s3, s3, s7",
-        "vadd.f32 s8, s8, s12",
-        "vadd.f32 s9, s9, s13",
-        "vadd.f32 s10, s10, s14",
-        "vadd.f32 s11, s11, s15",
-        "vadd.f32 s0, s0, s8",
-        "vadd.f32 s1, s1, s9",
-        "vadd.f32 s2, s2, s10",
-        "vadd.f32 s3, s3, s11",
-        "ldr     r12, [sp]",
-        "vstmia  r12, {{s0-s3}}",
-        "bx      lr",
-    )
-}
-
-/// `y[j] = y[j] + bias[j]`, and where that is below zero, +0. `n` is a multiple of 8, at least 8.
-///
-/// # Safety
-/// Both have `n` elements.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn add_bias_relu(y: *mut f32, bias: *const f32, n: usize) {
-    macro_rules! relu {
-        ($($y:literal)+) => {
-            concat!($(
-                "vcmp.f32 ", $y, ", #0\n",
-                "vmrs    APSR_nzcv, FPSCR\n",
-                "it      mi\n", // less; not for a NaN
-                "vmovmi.f32 ", $y, ", s15\n",
-            )+)
-        };
-    }
-    naked_asm!(
-        fpu!(),
-        "mov     r3, #0",
-        "vmov    s15, r3",
-        "vpush   {{s16-s23}}",
-        "2:",
-        "vldmia  r0, {{s0-s7}}",
-        "vldmia  r1!, {{s16-s23}}",
-        "vadd.f32 s0, s0, s16",
-        "vadd.f32 s1, s1, s17",
-        "vadd.f32 s2, s2, s18",
-        "vadd.f32 s3, s3, s19",
-        "vadd.f32 s4, s4, s20",
-        "vadd.f32 s5, s5, s21",
-        "vadd.f32 s6, s6, s22",
-        "vadd.f32 s7, s7, s23",
-        relu!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
-        "vstmia  r0!, {{s0-s7}}",
-        "subs    r2, r2, #8",
-        "bne     2b",
-        "vpop    {{s16-s23}}",
-        "bx      lr",
-    )
-}
-
-/// `w[j] = w[j] + step·delta[j]` for eight at r8, half of them by a multiply and an add.
-macro_rules! update8 {
+/// `s16 … s23` added to eight sums.
+macro_rules! add8 {
     ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
         concat!(
-            "vldmia  r8, {{s16-s23}}\n",
-            "vmul.f32 s26, s24, ",
-            $a,
-            "\n",
-            "vmul.f32 s27, s24, ",
-            $b,
-            "\n",
-            "vmul.f32 s28, s24, ",
-            $c,
-            "\n",
-            "vmul.f32 s29, s24, ",
-            $d,
-            "\n",
-            "vmla.f32 s20, s24, ",
-            $e,
-            "\n",
-            "vmla.f32 s21, s24, ",
-            $f,
-            "\n",
-            "vmla.f32 s22, s24, ",
-            $g,
-            "\n",
-            "vmla.f32 s23, s24, ",
-            $h,
-            "\n",
-            "vadd.f32 s16, s16, s26\n",
-            "vadd.f32 s17, s17, s27\n",
-            "vadd.f32 s18, s18, s28\n",
-            "vadd.f32 s19, s19, s29\n",
-            "vstmia  r8!, {{s16-s23}}\n",
+            each!("vadd.f32": $a $a "s16", $b $b "s17", $c $c "s18", $d $d "s19"),
+            each!("vadd.f32": $e $e "s20", $f $f "s21", $g $g "s22", $h $h "s23"),
         )
     };
 }
 
-/// A row of sixteen, whose x is in `$x`; one of ±0 goes to `$zero`, which comes back to `$next`.
-macro_rules! update_row16 {
-    ($x:literal, $zero:literal, $next:literal) => {
-        concat!(
-            "lsls r12, ", $x, ", #1\n",
-            "beq ", $zero, "f\n",
-            "vmov s24, ", $x, "\n",
-            "vmul.f32 s24, s25, s24\n",
-            update8!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
-            update8!("s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15"),
-            "add r8, r8, r10\n",
-            $next, ":\n",
-        )
-    };
-}
+mod backward;
+mod forward;
 
-/// `w[k·w_step + 16b + j] += (minus_rate·x[k])·delta[16b + j]` for `n` rows k whose x is not ±0, and `blocks` blocks b;
-/// at least one of each. Then `bias[16b + j] += minus_rate·delta[16b + j]`, unless `bias` is null. The step is in bytes.
-///
-/// # Safety
-/// All that the formulas read and write is there.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn update16(
-    x: *const f32,
-    n: usize,
-    w: *mut f32,
-    w_step: usize,
-    minus_rate: f32,
-    delta: *const f32,
-    blocks: usize,
-    bias: *mut f32,
-) {
-    naked_asm!(
-        fpu!(),
-        "push    {{r4-r11, lr}}",
-        "vpush   {{s16-s29}}",
-        "vmov    s25, s0",
-        "ldr     r4, [sp, #92]", // delta
-        "sub     r10, r3, #64",
-        "20:",
-        "vldmia  r4!, {{s0-s15}}",
-        "mov     r8, r2",
-        "mov     r6, r0",
-        "subs    r7, r1, #2",
-        "blt     22f",
-        "21:",
-        "ldrd    r9, r11, [r6], #8",
-        update_row16!("r9", "31", "41"),
-        update_row16!("r11", "32", "42"),
-        "subs    r7, r7, #2",
-        "bge     21b",
-        "22:",
-        "adds    r7, r7, #1",
-        "bne     23f",
-        "ldr     r9, [r6]", // an odd one
-        update_row16!("r9", "33", "43"),
-        "23:",
-        "ldr     r5, [sp, #100]", // bias
-        "cbz     r5, 24f",
-        "mov     r8, r5",
-        "vmov.f32 s24, s25",
-        update8!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
-        update8!("s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15"),
-        "str     r8, [sp, #100]",
-        "24:",
-        "ldr     r5, [sp, #96]", // blocks
-        "add     r2, r2, #64",
-        "subs    r5, r5, #1",
-        "str     r5, [sp, #96]",
-        "bne     20b",
-        "vpop    {{s16-s29}}",
-        "pop     {{r4-r11, pc}}",
-        "31: add r8, r8, r3",
-        "b       41b",
-        "32: add r8, r8, r3",
-        "b       42b",
-        "33: add r8, r8, r3",
-        "b       43b",
-    )
-}
+use crate::optimizer::Rule;
+use core::arch::naked_asm;
+use core::ptr::null_mut;
 
-/// One output above ReLUs: for `n` values y, at least one, `y = y > 0 ? w·delta : +0`, and where y was not ±0,
-/// `w += (minus_rate·y)·delta`.
-///
-/// # Safety
-/// Both slices have `n` elements.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn one_output_relu(values: *mut f32, w: *mut f32, n: usize, delta: f32, minus_rate: f32) {
-    naked_asm!(
-        fpu!(),
-        "mov     r12, #0",
-        "vmov    s6, r12",
-        "2:",
-        "ldr     r3, [r0]",
-        "cbz     r3, 4f",
-        "vmov    s3, r3",
-        "vldr    s2, [r1]",
-        "cmp     r3, #0x7f800000", // above that are negative numbers and NaNs
-        "vmul.f32 s4, s2, s0",
-        "vadd.f32 s4, s4, s6", // +0 for −0
-        "bhi     5f",
-        "3:",
-        "vmul.f32 s5, s1, s3",
-        "vmla.f32 s2, s5, s0",
-        "vstmia  r0!, {{s4}}",
-        "vstmia  r1!, {{s2}}",
-        "subs    r2, r2, #1",
-        "bne     2b",
-        "bx      lr",
-        "4:",
-        "adds    r0, r0, #4",
-        "adds    r1, r1, #4",
-        "subs    r2, r2, #1",
-        "bne     2b",
-        "bx      lr",
-        "5:",
-        "vmov.f32 s4, s6",
-        "lsls    r3, r3, #1",
-        "bne     3b",
-        "str     r12, [r0]",
-        "b       4b",
-    )
-}
-
-/// `w[j] = w[j] + step·delta[j]` for `n` elements, a multiple of 4, at least 4.
-///
-/// # Safety
-/// Both have `n` elements.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn add_scaled(w: *mut f32, delta: *const f32, n: usize, step: f32) {
-    naked_asm!(
-        fpu!(),
-        "2:",
-        "vldmia  r1!, {{s4-s7}}",
-        "vldmia  r0, {{s8-s11}}",
-        "vmul.f32 s4, s0, s4",
-        "vmul.f32 s5, s0, s5",
-        "vmul.f32 s6, s0, s6",
-        "vmul.f32 s7, s0, s7",
-        "vadd.f32 s8, s8, s4",
-        "vadd.f32 s9, s9, s5",
-        "vadd.f32 s10, s10, s6",
-        "vadd.f32 s11, s11, s7",
-        "vstmia  r0!, {{s8-s11}}",
-        "subs    r2, r2, #4",
-        "bne     2b",
-        "bx      lr",
-    )
-}
-
-/// The dot product of `groups` groups of 16, at least one: sixteen partial sums from +0, which fold 8-4-2-1.
-///
-/// # Safety
-/// Both have `16·groups` elements.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn dot16(a: *const f32, b: *const f32, groups: usize) -> f32 {
-    macro_rules! terms8 {
-        ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
-            concat!(
-                "vldmia  r0!, {{s16-s23}}\n",
-                "vldmia  r1!, {{s24-s31}}\n",
-                "vmul.f32 s16, s16, s24\n",
-                "vmul.f32 s17, s17, s25\n",
-                "vmul.f32 s18, s18, s26\n",
-                "vmul.f32 s19, s19, s27\n",
-                "vmul.f32 s20, s20, s28\n",
-                "vmul.f32 s21, s21, s29\n",
-                "vmul.f32 s22, s22, s30\n",
-                "vmul.f32 s23, s23, s31\n",
-                "vadd.f32 ",
-                $a,
-                ", ",
-                $a,
-                ", s16\n",
-                "vadd.f32 ",
-                $b,
-                ", ",
-                $b,
-                ", s17\n",
-                "vadd.f32 ",
-                $c,
-                ", ",
-                $c,
-                ", s18\n",
-                "vadd.f32 ",
-                $d,
-                ", ",
-                $d,
-                ", s19\n",
-                "vadd.f32 ",
-                $e,
-                ", ",
-                $e,
-                ", s20\n",
-                "vadd.f32 ",
-                $f,
-                ", ",
-                $f,
-                ", s21\n",
-                "vadd.f32 ",
-                $g,
-                ", ",
-                $g,
-                ", s22\n",
-                "vadd.f32 ",
-                $h,
-                ", ",
-                $h,
-                ", s23\n",
-            )
-        };
+/// The sums of [`Scalar::column_sums`](super::Scalar::column_sums), whose lengths have been checked, if it can do so few.
+#[inline(always)]
+pub(super) fn column_sums(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) -> bool {
+    let blocks = sums.len() / 16;
+    if blocks > 0 {
+        // SAFETY: the caller has seen that the last row reaches the last sum; the others begin before it.
+        unsafe { forward::sums16(x.as_ptr(), x.len(), w.as_ptr(), 4 * width, sums.as_mut_ptr(), blocks) };
     }
-    naked_asm!(
-        fpu!(),
-        "vpush   {{s16-s31}}",
-        zero16!("r12"),
-        "2:",
-        terms8!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
-        terms8!("s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15"),
-        "subs    r2, r2, #1",
-        "bne     2b",
-        "vpop    {{s16-s31}}",
-        "vadd.f32 s0, s0, s8",
-        "vadd.f32 s1, s1, s9",
-        "vadd.f32 s2, s2, s10",
-        "vadd.f32 s3, s3, s11",
-        "vadd.f32 s4, s4, s12",
-        "vadd.f32 s5, s5, s13",
-        "vadd.f32 s6, s6, s14",
-        "vadd.f32 s7, s7, s15",
-        "vadd.f32 s0, s0, s4",
-        "vadd.f32 s1, s1, s5",
-        "vadd.f32 s2, s2, s6",
-        "vadd.f32 s3, s3, s7",
-        "vadd.f32 s0, s0, s2",
-        "vadd.f32 s1, s1, s3",
-        "vadd.f32 s0, s0, s1",
-        "bx      lr",
-    )
+    by_fours(16 * blocks, sums, |at, sums| {
+        // SAFETY: as above; these four columns are among those.
+        unsafe { forward::sums4(x.as_ptr(), x.len(), w.as_ptr().add(at), 4 * width, sums) };
+    })
 }
 
-/// Adam's step for `rows` rows of `n` parameters w that lie one after the other, with their moments m and v: row k has the
-/// gradient g = `x[k]·delta[j] + 0`, and the rest is as [`Rule::Adam`](crate::optimizer::Rule) says. `n` is a multiple of
-/// 4, at least 4, and there is at least one row. `scalars` are β₁, 1 − β₁, β₂, 1 − β₂, −rate, the root's scale and ε.
-///
-/// # Safety
-/// All that is named is there.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn adam(
-    w: *mut f32,
-    m: *mut f32,
-    v: *mut f32,
-    delta: *const f32,
-    n: usize,
-    scalars: *const [f32; 7],
-    x: *const f32,
-    rows: usize,
-) {
-    /// The same instruction on four registers, one after the other.
-    macro_rules! four {
-        ($($instruction:literal: $a:literal $b:literal $c:literal $d:literal;)+) => {
-            concat!($(
-                $instruction, $a, "\n",
-                $instruction, $b, "\n",
-                $instruction, $c, "\n",
-                $instruction, $d, "\n",
-            )+)
-        };
+/// As [`column_sums`], in four chains.
+#[inline(always)]
+pub(super) fn four_chain_sums(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) -> bool {
+    by_fours(0, sums, |at, sums| {
+        // SAFETY: as above.
+        unsafe { forward::four_chains4(x.as_ptr(), x.len(), w.as_ptr().add(at), 4 * width, sums) };
+    })
+}
+
+/// Calls `f` for four sums at a time, from column `from` on, with where they begin; the last four may take in some
+/// that are done. False if there are fewer than four in all.
+#[inline(always)]
+fn by_fours(from: usize, sums: &mut [f32], f: impl Fn(usize, *mut f32)) -> bool {
+    let Some(last) = sums.len().checked_sub(4) else { return false };
+    let mut column = from;
+    while column < sums.len() {
+        let at = column.min(last);
+        f(at, sums[at..].as_mut_ptr());
+        column += 4;
     }
-    naked_asm!(
-        fpu!(),
-        "push    {{r4-r7}}",
-        "vpush   {{s16-s31}}",
-        "ldr     r12, [sp, #84]", // scalars
-        "vldmia  r12, {{s1-s7}}",
-        "ldr     r5, [sp, #80]", // n
-        "ldr     r6, [sp, #88]", // x
-        "ldr     r7, [sp, #92]", // rows
-        "mov     r4, #0",
-        "vmov    s8, r4",
-        "1:",
-        "vldmia  r6!, {{s0}}",
-        "mov     r4, r3",
-        "mov     r12, r5",
-        "2:",
-        "vldmia  r4!, {{s12-s15}}",
-        "vldmia  r1, {{s16-s19}}",
-        "vldmia  r2, {{s20-s23}}",
-        "vldmia  r0, {{s24-s27}}",
-        four!(
-            "vmul.f32 ": "s12, s0, s12" "s13, s0, s13" "s14, s0, s14" "s15, s0, s15";
-            "vadd.f32 ": "s12, s12, s8" "s13, s13, s8" "s14, s14, s8" "s15, s15, s8";
-            // m in s28 …
-            "vmul.f32 ": "s28, s2, s12" "s29, s2, s13" "s30, s2, s14" "s31, s2, s15";
-            "vmla.f32 ": "s28, s1, s16" "s29, s1, s17" "s30, s1, s18" "s31, s1, s19";
-            // v in s16 …
-            "vmul.f32 ": "s16, s4, s12" "s17, s4, s13" "s18, s4, s14" "s19, s4, s15";
-            "vmul.f32 ": "s16, s16, s12" "s17, s17, s13" "s18, s18, s14" "s19, s19, s15";
-            "vmla.f32 ": "s16, s3, s20" "s17, s3, s21" "s18, s3, s22" "s19, s3, s23";
-        ),
-        "vstmia  r1!, {{s28-s31}}",
-        "vstmia  r2!, {{s16-s19}}",
-        four!(
-            "vsqrt.f32 ": "s16, s16" "s17, s17" "s18, s18" "s19, s19";
-            "vmul.f32 ": "s28, s5, s28" "s29, s5, s29" "s30, s5, s30" "s31, s5, s31";
-            "vmul.f32 ": "s16, s16, s6" "s17, s17, s6" "s18, s18, s6" "s19, s19, s6";
-            "vadd.f32 ": "s16, s16, s7" "s17, s17, s7" "s18, s18, s7" "s19, s19, s7";
-            "vdiv.f32 ": "s28, s28, s16" "s29, s29, s17" "s30, s30, s18" "s31, s31, s19";
-            "vadd.f32 ": "s24, s24, s28" "s25, s25, s29" "s26, s26, s30" "s27, s27, s31";
-        ),
-        "subs    r12, r12, #4",
-        "vstmia  r0!, {{s24-s27}}",
-        "bne     2b",
-        "subs    r7, r7, #1",
-        "bne     1b",
-        "vpop    {{s16-s31}}",
-        "pop     {{r4-r7}}",
-        "bx      lr",
-    )
+    true
+}
+
+/// Returns how many columns are done.
+#[inline(always)]
+pub(super) fn update_rows(x: &[f32], minus_rate: f32, delta: &[f32], w: &mut [f32], bias: &mut [f32]) -> usize {
+    let (width, blocks) = (delta.len(), delta.len() / 16);
+    let reach = x.len().checked_mul(width);
+    if blocks == 0 || x.is_empty() || reach.is_none_or(|reach| reach > w.len()) {
+        return 0;
+    }
+    let bias = if bias.len() == width { bias.as_mut_ptr() } else { null_mut() };
+    let (x, rows, w) = (x.as_ptr(), x.len(), w.as_mut_ptr());
+    // SAFETY: there is a row of `width` weights for each input, with at least 16 for each block, and so many in the bias.
+    unsafe { backward::update16(x, rows, w, 4 * width, minus_rate, delta.as_ptr(), blocks, bias) };
+    16 * blocks
+}
+
+/// Whether it is done: here it is.
+#[inline(always)]
+pub(super) fn one_output_relu(values: &mut [f32], minus_rate: f32, delta: f32, w: &mut [f32]) -> bool {
+    let count = values.len().min(w.len());
+    if count > 0 {
+        // SAFETY: both have `count` elements.
+        unsafe { backward::one_output_relu(values.as_mut_ptr(), w.as_mut_ptr(), count, delta, minus_rate) };
+    }
+    true
+}
+
+/// Whether it is done: if rows are of whole fours.
+#[inline(always)]
+pub(super) fn adam(rule: &Rule, x: &[f32], delta: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) -> bool {
+    let width = delta.len();
+    let len = x.len().checked_mul(width).unwrap_or(usize::MAX);
+    let fits = len > 0 && width.is_multiple_of(4) && w.len() >= len && m.len() >= len && v.len() >= len;
+    match *rule {
+        Rule::Adam { beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon } if fits => {
+            let scalars = [beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon];
+            let (w, m, v) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
+            // SAFETY: three times a row of `width` for each input.
+            unsafe { backward::adam(w, m, v, delta.as_ptr(), width, &scalars, x.as_ptr(), x.len()) };
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Returns how many elements are done.
+#[inline(always)]
+pub(super) fn add_scaled(step: f32, x: &[f32], y: &mut [f32]) -> usize {
+    let count = x.len().min(y.len()) & !3;
+    if count > 0 {
+        // SAFETY: both have `count` elements.
+        unsafe { backward::add_scaled(y.as_mut_ptr(), x.as_ptr(), count, step) };
+    }
+    count
+}
+
+/// The dot product, if there are whole sixteens.
+#[inline(always)]
+pub(super) fn dot(a: &[f32], b: &[f32]) -> Option<f32> {
+    if a.is_empty() || !a.len().is_multiple_of(16) || a.len() != b.len() {
+        return None;
+    }
+    // SAFETY: both have that many elements.
+    Some(unsafe { backward::dot16(a.as_ptr(), b.as_ptr(), a.len() / 16) })
+}
+
+/// Returns how many elements are done.
+#[inline(always)]
+pub(super) fn add_bias_relu(y: &mut [f32], bias: &[f32]) -> usize {
+    let count = y.len().min(bias.len()) & !7;
+    if count > 0 {
+        // SAFETY: both have `count` elements.
+        unsafe { forward::add_bias_relu(y.as_mut_ptr(), bias.as_ptr(), count) };
+    }
+    count
 }
 
 /// √x, correctly rounded.
