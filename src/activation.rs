@@ -195,7 +195,23 @@ impl Activations {
             Activation::HardSwish if self.has(activation) => Activation::HardSwish,
             Activation::Tanh if self.has(activation) => Activation::Tanh,
             Activation::Softmax if self.has(activation) => Activation::Softmax,
-            _ => Activation::Linear,
+            // No wildcard: one that is forgotten above would turn linear.
+            Activation::Linear
+            | Activation::LeakyRelu { .. }
+            | Activation::Elu { .. }
+            | Activation::Relu
+            | Activation::Selu
+            | Activation::Gelu
+            | Activation::GeluTanh
+            | Activation::Silu
+            | Activation::Mish
+            | Activation::Softplus
+            | Activation::Softsign
+            | Activation::Sigmoid
+            | Activation::HardSigmoid
+            | Activation::HardSwish
+            | Activation::Tanh
+            | Activation::Softmax => Activation::Linear,
         }
     }
 }
@@ -326,6 +342,17 @@ mod tests {
                     assert_eq!(found(isa, activation, 1.0, -z), 0.0, "{activation} at {:e} on {isa}", -z);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_among_some_is_known() {
+        let others = [Activation::Relu, Activation::LeakyRelu { slope: 0.3 }, Activation::Softmax];
+        for activation in CURVED.into_iter().chain(others) {
+            let some = Activations::NONE.with(Activation::Linear).with(activation);
+            assert_eq!(some.known(activation), activation);
+            assert_eq!(some.known(Activation::Linear), Activation::Linear);
+            assert_eq!(Activations::NONE.known(activation), Activation::Linear, "{activation}");
         }
     }
 

@@ -40,6 +40,7 @@ pub struct Layout<'a> {
     penalized: bool,
     /// The lowest layer that has parameters.
     lowest: usize,
+    /// The activations of its layers.
     activations: Activations,
 }
 
@@ -109,10 +110,7 @@ impl Place<'_> {
 
     /// Floats of its statistics.
     pub(crate) const fn statistics_len(&self) -> usize {
-        match statistics_len(self.layer, self.inputs) {
-            Some(len) => len,
-            None => unreachable!(), // Layout::new has added it up
-        }
+        if has_statistics(self.layer) { 2 * self.inputs } else { 0 }
     }
 
     /// Its statistics: two rows, as wide as its inputs.
@@ -148,12 +146,9 @@ const fn row_len(layer: &Layer, inputs: usize) -> usize {
     }
 }
 
-/// Floats of a layer's statistics.
-const fn statistics_len(layer: &Layer, inputs: usize) -> Option<usize> {
-    match layer.kind {
-        Kind::BatchNorm { .. } | Kind::Normalization => inputs.checked_mul(2),
-        _ => Some(0),
-    }
+/// Whether a layer has statistics: two rows, as wide as its inputs.
+const fn has_statistics(layer: &Layer) -> bool {
+    matches!(layer.kind, Kind::BatchNorm { .. } | Kind::Normalization)
 }
 
 impl<'a> Layout<'a> {
@@ -190,7 +185,8 @@ impl<'a> Layout<'a> {
                 widest_without_bias = units;
             }
             penalized |= layer.penalty().some().is_some();
-            let Some(own) = statistics_len(layer, width) else { return Err(LayoutError::TooLarge) };
+            let rows_of_statistics = if has_statistics(layer) { 2 } else { 0 };
+            let Some(own) = width.checked_mul(rows_of_statistics) else { return Err(LayoutError::TooLarge) };
             let Some(sum) = statistics.checked_add(own) else { return Err(LayoutError::TooLarge) };
             statistics = sum;
             // Rows and their length, their product, then the sum; Adam keeps twice that, in bytes four times.
@@ -307,10 +303,7 @@ impl<'a> Layout<'a> {
     /// Where the layer above `place` stands.
     pub(crate) const fn next(&self, place: &Place<'a>) -> Place<'a> {
         let (index, inputs, layer) = (place.index + 1, place.outputs, &self.layers[place.index + 1]);
-        let statistics = match place.layer.kind {
-            Kind::BatchNorm { .. } | Kind::Normalization => place.statistics + 2 * place.inputs,
-            _ => place.statistics,
-        };
+        let statistics = place.statistics + place.statistics_len();
         let offset = place.offset + place.params;
         let (outputs, params) = extent(layer, inputs);
         Place { index, layer, inputs, outputs, offset, params, statistics }

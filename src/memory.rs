@@ -151,15 +151,14 @@ impl fmt::Display for Summary<'_> {
         // The batch schedule's workspace does not depend on the instruction set.
         let batched = Mlp::new(layout, Isa::SCALAR);
         for (mlp, batch) in [(batched.with_schedule(Schedule::Lean), 1), (batched, batch)] {
-            let one_by_one = mlp.schedule() == Schedule::Lean;
-            let how = |f: &mut fmt::Formatter<'_>| match one_by_one {
-                true => writeln!(f, ", one sample at a time"),
-                false => writeln!(f, ", in batches of {batch}"),
+            let how = |f: &mut fmt::Formatter<'_>| match mlp.schedule() {
+                Schedule::Lean => writeln!(f, ", one sample at a time"),
+                Schedule::Batch => writeln!(f, ", in batches of {batch}"),
             };
             row(f, mlp.memory(batch))?;
             f.write_str("predict")?;
             how(f)?;
-            if one_by_one && layout.has_batch_norm() {
+            if mlp.schedule() == Schedule::Lean && layout.has_batch_norm() {
                 continue;
             }
             for (name, optimizer) in optimizers {
@@ -181,7 +180,7 @@ fn row(f: &mut fmt::Formatter<'_>, memory: Result<Memory, LayoutError>) -> fmt::
             let Memory { params, state, workspace } = memory;
             write!(f, "{params:12}{state:12}{workspace:12}{:12}  ", memory.total())
         }
-        Err(error) => write!(f, "{:>48}  ", error),
+        Err(error) => write!(f, "{error}: "),
     }
 }
 
@@ -232,6 +231,13 @@ mod tests {
             let found: usize = rows.map(|row| row.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()).sum();
             assert_eq!(found, layout.params_len(), "{text}");
         }
+    }
+
+    #[test]
+    fn no_samples_need_no_panic() {
+        let layers = [Layer::dense(3, Activation::Softmax)];
+        let layout = Layout::new(2, &layers).unwrap();
+        assert!(layout.summary().with_batch(0).to_string().ends_with("train by Adam, in batches of 0\n"));
     }
 
     #[test]

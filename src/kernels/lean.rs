@@ -23,6 +23,17 @@ pub(crate) enum Neurons<'a> {
     Below(&'a mut [f32], Activation),
 }
 
+impl Neurons<'_> {
+    /// Their number: a layer's inputs.
+    #[inline(always)]
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Inputs(x) | Self::InputsAndDelta(x, _) => x.len(),
+            Self::Below(values, _) => values.len(),
+        }
+    }
+}
+
 /// What becomes of a layer's gradient, to which penalties are added only where it updates. Slices are `[(in + 1) × out]`: weights, then bias.
 pub(crate) enum Gradient<'a> {
     /// It updates the parameters, and is stored nowhere.
@@ -64,7 +75,7 @@ pub(crate) fn layer(isa: Isa, delta: &[f32], neurons: Neurons<'_>, among: Activa
 #[inline(always)]
 fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gradient<'_>) {
     let inputs = match neurons {
-        neurons if S::LANES > 1 && delta.len() == 1 => one_output(s, delta[0], neurons, &mut gradient),
+        neurons if delta.len() == 1 => one_output(s, delta[0], neurons, &mut gradient),
         Neurons::Inputs(x) => {
             for (i, &x) in x.iter().enumerate() {
                 gradient.row(s, delta, i, x, None);
@@ -96,10 +107,7 @@ fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gr
 /// The weights of a layer of one output, lanes over its inputs; returns their number.
 #[inline(always)]
 fn one_output<S: Simd>(s: S, delta: f32, mut neurons: Neurons<'_>, gradient: &mut Gradient<'_>) -> usize {
-    let inputs = match &neurons {
-        Neurons::Inputs(x) | Neurons::InputsAndDelta(x, _) => x.len(),
-        Neurons::Below(values, ..) => values.len(),
-    };
+    let inputs = neurons.count();
     let (delta, zero) = (s.splat(delta), s.splat(0.0));
     for at in (0..inputs).step_by(S::LANES) {
         let lanes = S::LANES.min(inputs - at);

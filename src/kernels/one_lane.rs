@@ -47,16 +47,10 @@ pub(crate) fn forward<const FUSED: bool>(
     }
     s.add_bias(y, bias, activation == Activation::Relu);
     if !matches!(activation, Activation::Linear | Activation::Relu | Activation::Softmax) {
-        activate(s, activation, among, y);
-    }
-}
-
-/// Apart, so that its constants stay out of the registers that [`forward`] saves.
-#[inline(always)]
-fn activate<const FUSED: bool>(s: Scalar<FUSED>, activation: Activation, among: Activations, y: &mut [f32]) {
-    let activation = among.known(activation);
-    for y in y {
-        *y = activation.value(s, *y);
+        let activation = among.known(activation);
+        for y in y {
+            *y = activation.value(s, *y);
+        }
     }
 }
 
@@ -213,17 +207,6 @@ fn over_rows<const FUSED: bool>(
                 let y = *value;
                 *value = activation.delta(s, row(i, y, true), y);
             }
-        }
-    }
-}
-
-impl Neurons<'_> {
-    /// Their number: a layer's inputs.
-    #[inline(always)]
-    fn count(&self) -> usize {
-        match self {
-            Self::Inputs(x) | Self::InputsAndDelta(x, _) => x.len(),
-            Self::Below(values, _) => values.len(),
         }
     }
 }

@@ -243,6 +243,7 @@ fn in_place<S: Simd>(
     weighing: Weighing<'_>,
     f: impl Fn(S::Vector, S::Vector) -> (S::Vector, S::Vector, S::Vector),
 ) -> f32 {
+    // One output needs no buffers. The other partial sums turn a term of −0 into +0.
     if let ([value], [target], true) = (&mut *values, targets, weighing.is_plain()) {
         let (_, delta, term) = f(s.splat(*value), s.splat(*target));
         *value = lane(s, delta);
