@@ -1,5 +1,7 @@
 //! The data that the examples and tests learn from, embedded: see `README.md` beside this file.
 
+mod record;
+
 /// Real handwritten digits, 8×8 pixels each.
 pub(crate) struct Digits {
     /// `[1797 × 64]`, row-major: from 0 (paper) to 1 (ink) in sixteenths.
@@ -10,16 +12,8 @@ pub(crate) struct Digits {
 
 /// Unpacks the digits.
 pub(crate) fn digits() -> Digits {
-    let (records, _) = include_bytes!("digits.bin").as_chunks::<41>();
-    let mut digits = Digits { pixels: Vec::new(), labels: Vec::new() };
-    for [rows @ .., label] in records {
-        for row in rows.chunks_exact(5) {
-            let bits = row.iter().rev().fold(0, |bits, &byte| bits << 8 | u64::from(byte));
-            digits.pixels.extend((0..8).map(|column| (bits >> (5 * column) & 31) as f32 / 16.0));
-        }
-        digits.labels.push(u32::from(*label));
-    }
-    digits
+    let (images, labels): (Vec<_>, _) = record::RECORDS.iter().map(record::unpack).unzip();
+    Digits { pixels: images.concat(), labels }
 }
 
 /// Draws one image, `[64]`, in eight lines of eight pixels, each two characters wide.

@@ -19,5 +19,10 @@ pub(crate) fn stack_used() -> usize {
             word = word.add(1);
         }
     }
-    top as usize - word as usize
+    bytes(word, top)
+}
+
+/// Bytes from one address to another above it.
+fn bytes(from: *const u32, to: *const u32) -> usize {
+    to as usize - from as usize
 }

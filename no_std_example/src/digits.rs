@@ -3,9 +3,13 @@
 //! The images lie in flash, 41 bytes each, and are unpacked one at a time: the training set is never in RAM. What is
 //! in RAM are the parameters, a float for each neuron, one image, and the order of the images.
 
+#[path = "../../examples/data/record.rs"]
+mod record;
+
 use crate::{Decimals, Failure};
 use core::fmt::Write;
 use microprop::{Isa, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Sgd, Targets, Trainer, hash, init, layout};
+use record::{RECORDS, unpack};
 
 const PIXELS: usize = 8 * 8;
 const CLASSES: usize = 10;
@@ -13,13 +17,7 @@ const LAYOUT: Layout = layout!(PIXELS => dense(16, Tanh), dense(CLASSES, Softmax
 const SEED: u64 = 7;
 const EPOCHS: u32 = 12;
 
-/// 1,797 digits that people wrote: `examples/data/README.md` says who, and how they are packed.
-static IMAGES: &[[u8; 41]] = {
-    let (images, rest) = include_bytes!("../../examples/data/digits.bin").as_chunks();
-    assert!(rest.is_empty() && images.len() == COUNT, "whole images");
-    images
-};
-const COUNT: usize = 1797;
+const COUNT: usize = RECORDS.len();
 /// Every fifth is held out, as in the crate's example of the same name.
 const HELD_OUT: usize = COUNT / 5;
 const TRAINING: usize = COUNT - HELD_OUT;
@@ -72,18 +70,6 @@ pub const fn trainer(isa: Isa) -> Trainer<'static> {
     }
 }
 
-/// Unpacks an image: its pixels, 0 (paper) to 1 (ink), and the digit that it shows.
-fn unpack([rows @ .., label]: &[u8; 41]) -> ([f32; PIXELS], u32) {
-    let mut pixels = [0.0; PIXELS];
-    for (pixels, row) in pixels.chunks_exact_mut(8).zip(rows.chunks_exact(5)) {
-        let bits = row.iter().rev().fold(0, |bits, &byte| bits << 8 | u64::from(byte));
-        for (column, pixel) in pixels.iter_mut().enumerate() {
-            *pixel = (bits >> (5 * column) & 31) as f32 / 16.0;
-        }
-    }
-    (pixels, u32::from(*label))
-}
-
 /// Trains, tests, and writes what happens to `out`.
 ///
 /// # Errors
@@ -102,7 +88,7 @@ pub fn run(trainer: &Trainer<'_>, memory: &mut Memory, out: &mut impl Write) -> 
         shuffle.shuffle(order);
         let mut sum = 0.0;
         for &i in order.iter() {
-            let (pixels, label) = unpack(&IMAGES[usize::from(i)]);
+            let (pixels, label) = unpack(&RECORDS[usize::from(i)]);
             sum += trainer.train_step(step, &pixels, Targets::classes(&[label]), params, &mut [], workspace)?;
             step += 1;
         }
@@ -111,7 +97,7 @@ pub fn run(trainer: &Trainer<'_>, memory: &mut Memory, out: &mut impl Write) -> 
     }
 
     let mut correct = 0;
-    for image in IMAGES.iter().skip(4).step_by(5) {
+    for image in RECORDS.iter().skip(4).step_by(5) {
         let (pixels, label) = unpack(image);
         let mut y = [0.0; CLASSES];
         trainer.mlp().predict(params, &pixels, &mut y, workspace)?;

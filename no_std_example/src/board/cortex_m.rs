@@ -1,5 +1,6 @@
 //! A Cortex-M, started by cortex-m-rt, which paints the stack.
 
+use super::bytes;
 use core::fmt;
 use core::panic::PanicInfo;
 use cortex_m_semihosting::hio::{HostStream, hstdout};
@@ -29,10 +30,6 @@ unsafe extern "C" {
     static __ebss: u32;
     static _stack_end: u32;
     static _stack_start: u32;
-}
-
-fn bytes(from: *const u32, to: *const u32) -> usize {
-    to as usize - from as usize
 }
 
 /// The stack from its lowest word to its top.

@@ -1,5 +1,6 @@
 //! QEMU's RISC-V machine `virt`, which starts at the beginning of its RAM.
 
+use super::bytes;
 use core::arch::{asm, global_asm};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
@@ -50,10 +51,6 @@ unsafe extern "C" {
     static _sbss: u32;
     static _ebss: u32;
     static _stack_top: u32;
-}
-
-fn bytes(from: *const u32, to: *const u32) -> usize {
-    to as usize - from as usize
 }
 
 /// The stack from its lowest word to its top.
