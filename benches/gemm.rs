@@ -30,7 +30,7 @@ fn main() {
             let name = format!("dense_forward/{m}x{k}x{n}/{isa}");
             if rounds::wanted(&name) {
                 let ((x, weights, bias), mut y) = (operands(), vec![0.0; m * n]);
-                let mut scratch = vec![0.0; kernels::forward_scratch_len(k)];
+                let mut scratch = vec![0.0; kernels::product_scratch_len(m, k, n)];
                 rows.push(Candidate::new(name, flops, move || {
                     kernels::dense_forward(isa, &x, &weights, &bias, Activation::Relu, &mut y, &mut scratch)
                         .expect("the lengths fit");

@@ -18,6 +18,7 @@ mod members;
 mod norm;
 mod one_lane;
 mod output;
+mod pack;
 mod penalty;
 mod reduce;
 mod rows;
@@ -26,6 +27,7 @@ mod transposed;
 pub use dense_delta::dense_delta;
 pub use dense_forward::{dense_forward, forward_scratch_len};
 pub use dense_update::{dense_update, update_scratch_len};
+pub use gemm::product_scratch_len;
 pub use map::{
     exp, expm1, gelu, gelu_tanh, hard_sigmoid, hard_swish, ln, mish, sigmoid, silu, softplus, softplus_of_negative,
     softsign, tanh,
@@ -53,7 +55,7 @@ pub(crate) use output::{
     slope, softmax,
 };
 pub(crate) use penalty::{penalize, penalty};
-pub(crate) use rows::{BLOCK, PANEL, Rows, RowsMut, copy_rows};
+pub(crate) use rows::{Rows, RowsMut, copy_rows};
 
 use crate::error::{Buffer, StepError};
 

@@ -22,12 +22,14 @@ mod vfp;
 #[cfg(not(all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64"))))]
 #[path = "simd/without_vfp.rs"]
 mod vfp;
+mod walk;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 pub use isa::{Arithmetic, Isa};
 pub(crate) use isa::{Level, dispatch, on_one_lane};
 pub(crate) use scalar::Scalar;
+pub(crate) use walk::{Strided, tile_rows, walk};
 
 /// `f32` lanes and the operations that kernels need of them.
 ///
@@ -36,9 +38,11 @@ pub(crate) use scalar::Scalar;
 pub(crate) trait Simd: Copy + Send + Sync {
     /// Number of lanes: a power of two, at most 16.
     const LANES: usize;
-    /// Rows of a GEMM tile that is two vectors wide: what the registers hold
-    /// beside two vectors of B and one of A.
+    /// Rows of a GEMM tile that is [`TILE_VECTORS`](Self::TILE_VECTORS) wide: what the registers hold
+    /// beside the vectors of B and one of A.
     const TILE_ROWS: usize;
+    /// Vectors of a tile of so many rows side by side: 2, or 3 where there are registers for them.
+    const TILE_VECTORS: usize;
     /// A register of `f32` lanes.
     type Vector: Copy;
     /// A register of `i32` lanes, as many as in `Vector`.

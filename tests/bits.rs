@@ -104,6 +104,15 @@ fn odd_shapes() -> Vec<Case> {
         Case::new("512-65-5", 512, &[dense(65, Tanh), dense(5, Softmax)], MeanSquaredError, Sgd::new(0.1), 4, 3),
         Case::new("5-49-1, batch 600", 5, &[dense(49, leaky), dense(1, Linear)], MeanSquaredError, nesterov, 600, 2),
         Case::new(
+            "300-150-277-3, batch 270",
+            300,
+            &[dense(150, Relu), dense(277, Tanh), dense(3, Softmax)],
+            CrossEntropy,
+            Sgd::new(0.1),
+            270,
+            1,
+        ),
+        Case::new(
             "four layers",
             3,
             &[dense(47, Relu), dense(18, Tanh), dense(100, Sigmoid), dense(31, Linear)],

@@ -239,7 +239,7 @@ fn kernels_refuse_layers_without_inputs_or_outputs() {
     );
     assert_eq!(out, [7.0; 4]);
     assert_eq!(kernels::forward_scratch_len(0), 0);
-    assert_eq!(kernels::forward_scratch_len(usize::MAX), 256 * 32);
+    assert_eq!(kernels::forward_scratch_len(usize::MAX), 256 * 48);
 }
 
 #[test]

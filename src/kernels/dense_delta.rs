@@ -4,7 +4,8 @@
 
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
-use super::gemm::{Epilogue, Right, product};
+use super::gemm::{Epilogue, product};
+use super::pack::Right;
 use super::rows::{Rows, RowsMut, columns_of, load_lanes, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
@@ -22,7 +23,8 @@ use core::ops::Range;
 /// below, whose `activation` gives the slope (of GELU, SiLU, mish and hard swish its pre-activations: they take
 /// their slope there); `delta_below: [batch × in]`. For
 /// ∂loss/∂inputs of a network let `activation` be linear: `y` is then not read. (Softmax, which no layer below another has, counts as linear.)
-/// `scratch` needs [`forward_scratch_len`](super::forward_scratch_len)`(outputs)` floats.
+/// `scratch` needs [`forward_scratch_len`](super::forward_scratch_len)`(outputs)` floats; with
+/// [`product_scratch_len`](super::product_scratch_len)`(batch, outputs, in)` large layers are faster.
 ///
 /// # Errors
 /// [`StepError::Length`] if the lengths don't fit together, [`StepError::NoOutputs`]
@@ -85,7 +87,7 @@ pub(crate) fn delta(
     if delta.width == 1 {
         return dispatch!(isa, s => outer(s, delta, weights, out, &epilogue));
     }
-    dispatch!(isa, s => product(s, delta, Right::Transposed(weights), out, scratch, &epilogue));
+    dispatch!(isa, s => product(s, delta, Right::Transposed(Rows::dense(weights, delta.width)), out, scratch, &epilogue));
 }
 
 /// A product of a single term: a column of deltas times a column of weights.
@@ -97,7 +99,8 @@ fn outer<S: Simd>(s: S, delta: Rows<'_>, weights: &[f32], out: &mut RowsMut<'_>,
         // What stands for y is not read.
         outer_columns::<S, false>(s, delta, weights, out, delta);
     }
-    epilogue.settle(s, out, 0..weights.len());
+    let rows = 0..out.count();
+    epilogue.settle(s, out, rows, 0..weights.len());
 }
 
 /// Weights stay in registers while the rows pass by.
@@ -165,11 +168,11 @@ impl<S: Simd> Epilogue<S> for Slope<'_> {
     }
 
     #[inline(always)]
-    fn settle(&self, s: S, stored: &mut RowsMut<'_>, columns: Range<usize>) {
+    fn settle(&self, s: S, stored: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>) {
         if !matches!(self.activation, Activation::Linear | Activation::Relu) {
             s.outline(
                 #[inline(always)]
-                |s| apply(s, self.activation, stored, self.y, columns),
+                |s| apply(s, self.activation, stored, self.y, rows, columns),
             );
         }
     }
@@ -177,8 +180,15 @@ impl<S: Simd> Epilogue<S> for Slope<'_> {
 
 /// Multiplies deltas by the slope at `y`.
 #[inline(always)]
-fn apply<S: Simd>(s: S, activation: Activation, delta: &mut RowsMut<'_>, y: Rows<'_>, columns: Range<usize>) {
-    for row in 0..delta.count() {
+fn apply<S: Simd>(
+    s: S,
+    activation: Activation,
+    delta: &mut RowsMut<'_>,
+    y: Rows<'_>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+) {
+    for row in rows {
         let (delta, y) = (&mut delta.row_mut(row)[columns.clone()], &y.row(row)[columns.clone()]);
         for at in (0..y.len()).step_by(S::LANES) {
             let lanes = S::LANES.min(y.len() - at);

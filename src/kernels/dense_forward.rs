@@ -3,7 +3,8 @@
 
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
-use super::gemm::{Epilogue, Right, product};
+use super::gemm::{Epilogue, product};
+use super::pack::Right;
 use super::reduce;
 use super::rows::{BLOCK, PANEL, Rows, RowsMut, chain, load_lanes, store_lanes};
 use crate::Isa;
@@ -12,7 +13,7 @@ use crate::backend::Engine;
 #[cfg(feature = "alloc")]
 use crate::backend::{Matrix, sgemm};
 use crate::error::{Buffer, StepError};
-use crate::simd::{Simd, dispatch};
+use crate::simd::{Simd, Strided, dispatch, walk};
 use core::ops::Range;
 
 /// Layers of 2 to this many outputs sum each block in four chains, by k mod 4.
@@ -22,7 +23,8 @@ pub(crate) const NARROW: usize = 16;
 ///
 /// `x: [batch × in]`, `weights: [in × out]`, `bias: [out]`, `y: [batch × out]`,
 /// all row-major; in and out follow from the lengths of `x`, `bias` and `weights`.
-/// `scratch` holds packed columns of W: [`forward_scratch_len`] floats. Softmax is
+/// `scratch` holds packed columns of W: [`forward_scratch_len`] floats, or
+/// [`product_scratch_len`](super::product_scratch_len)`(batch, in, out)`, with which large layers are faster. Softmax is
 /// applied to each row of y.
 ///
 /// # Errors
@@ -102,7 +104,7 @@ pub(crate) fn with_bias(
     match y.width {
         1 => dispatch!(isa, s => one_output(s, x, weights, &epilogue, y)),
         2..=NARROW => dispatch!(isa, s => narrow(s, x, weights, &epilogue, y, scratch)),
-        _ => dispatch!(isa, s => product(s, x, Right::Plain(weights), y, scratch, &epilogue)),
+        _ => dispatch!(isa, s => product(s, x, Right::Plain(Rows::dense(weights, y.width)), y, scratch, &epilogue)),
     }
 }
 
@@ -129,7 +131,8 @@ fn without_bias(
         for row in 0..y.count() {
             row_without_bias(s, x.row(row), weights, y.row_mut(row));
         }
-        apply(s, activation, &mut y, 0..weights.len() / x.width);
+        let rows = 0..y.count();
+        apply(s, activation, &mut y, rows, 0..weights.len() / x.width);
     });
 }
 
@@ -178,11 +181,11 @@ impl<S: Simd> Epilogue<S> for BiasActivation<'_> {
     }
 
     #[inline(always)]
-    fn settle(&self, s: S, stored: &mut RowsMut<'_>, columns: Range<usize>) {
+    fn settle(&self, s: S, stored: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>) {
         if !matches!(self.activation, Activation::Linear | Activation::Relu | Activation::Softmax) {
             s.outline(
                 #[inline(always)]
-                |s| apply(s, self.activation, stored, columns),
+                |s| apply(s, self.activation, stored, rows, columns),
             );
         }
     }
@@ -190,17 +193,17 @@ impl<S: Simd> Epilogue<S> for BiasActivation<'_> {
 
 /// Replaces pre-activations by values.
 #[inline(always)]
-fn apply<S: Simd>(s: S, activation: Activation, z: &mut RowsMut<'_>, columns: Range<usize>) {
+fn apply<S: Simd>(s: S, activation: Activation, z: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>) {
     if columns.len() == z.stride {
         // Nothing between the rows: narrow ones share vectors.
         return super::map::map(
             s,
-            z.data,
+            &mut z.data[rows.start * z.stride..rows.end * z.stride],
             #[inline(always)]
             |z| activation.value(s, z),
         );
     }
-    for row in 0..z.count() {
+    for row in rows {
         super::map::map(
             s,
             &mut z.row_mut(row)[columns.clone()],
@@ -233,11 +236,11 @@ fn one_output<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActiva
     let whole = row;
     // Four at a time: a single one would wait on its own chain.
     while row + 4 <= m {
-        dots::<S, 4>(s, core::array::from_fn(|r| x.row(row + r)), weights, row, y);
+        dots::<S, 4>(s, x, weights, row, y);
         row += 4;
     }
     while row < m {
-        dots::<S, 1>(s, [x.row(row)], weights, row, y);
+        dots::<S, 1>(s, x, weights, row, y);
         row += 1;
     }
     let rest = |y: &mut [f32]| {
@@ -253,7 +256,8 @@ fn one_output<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActiva
     } else {
         y.iter_mut().skip(whole).for_each(rest);
     }
-    epilogue.settle(s, y, 0..1);
+    let rows = 0..y.count();
+    epilogue.settle(s, y, rows, 0..1);
 }
 
 /// The dot products of LANES samples from `row` on with one column of weights.
@@ -262,7 +266,7 @@ fn lanes_of_dots<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], row: usize) -> S::
     /// MR samples' partial sums, each joined into one vector.
     #[inline(always)]
     fn joined<S: Simd, const MR: usize>(s: S, x: Rows<'_>, weights: &[f32], row: usize, to: &mut [S::Vector]) {
-        let sums = partial_sums::<S, MR>(s, core::array::from_fn(|r| x.row(row + r)), weights);
+        let sums = partial_sums::<S, MR>(s, x, row, weights);
         for r in 0..MR {
             to[r] = reduce::join(s, sums[r]);
         }
@@ -287,19 +291,24 @@ fn lanes_of_dots<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], row: usize) -> S::
 
 /// The dot products of MR samples with one column of weights.
 #[inline(always)]
-fn dots<S: Simd, const MR: usize>(s: S, x: [&[f32]; MR], weights: &[f32], row: usize, y: &mut RowsMut<'_>) {
-    for (r, sums) in partial_sums(s, x, weights).into_iter().enumerate() {
+fn dots<S: Simd, const MR: usize>(s: S, x: Rows<'_>, weights: &[f32], row: usize, y: &mut RowsMut<'_>) {
+    for (r, sums) in partial_sums::<S, MR>(s, x, row, weights).into_iter().enumerate() {
         y.row_mut(row + r)[0] = s.fold(sums);
     }
 }
 
 /// 16 partial sums of each of MR dot products, in the first 16 / LANES vectors.
 #[inline(always)]
-fn partial_sums<S: Simd, const MR: usize>(s: S, x: [&[f32]; MR], weights: &[f32]) -> [[S::Vector; 16]; MR] {
+fn partial_sums<S: Simd, const MR: usize>(s: S, x: Rows<'_>, row: usize, weights: &[f32]) -> [[S::Vector; 16]; MR] {
     let mut sums = [[s.splat(0.0); 16]; MR];
     let (weight_groups, _) = weights.as_chunks::<16>();
     let groups = weight_groups.len();
-    let x_groups: [&[[f32; 16]]; MR] = core::array::from_fn(|r| &x[r].as_chunks().0[..groups]);
+    let mut rows = [[].as_slice(); MR];
+    let mut x_groups = [[].as_slice(); MR];
+    for r in 0..MR {
+        rows[r] = x.row(row + r);
+        x_groups[r] = &rows[r].as_chunks::<16>().0[..groups];
+    }
     for at in 0..groups {
         let w = S::chunks(&weight_groups[at]).0;
         for r in 0..MR {
@@ -315,7 +324,7 @@ fn partial_sums<S: Simd, const MR: usize>(s: S, x: [&[f32]; MR], weights: &[f32]
         w[..weights.len() - whole].copy_from_slice(&weights[whole..]);
         for r in 0..MR {
             let mut x_rest = [0.0; 16];
-            x_rest[..weights.len() - whole].copy_from_slice(&x[r][whole..]);
+            x_rest[..weights.len() - whole].copy_from_slice(&rows[r][whole..]);
             let (x, w) = (S::chunks(&x_rest).0, S::chunks(&w).0);
             for v in 0..16 / S::LANES {
                 sums[r][v] = s.mul_add(s.load(&x[v]), s.load(&w[v]), sums[r][v]);
@@ -357,7 +366,8 @@ fn narrow<S: Simd>(
             narrow_rows::<S, false>(s, source, epilogue, y);
         }
     }
-    epilogue.settle(s, y, 0..n);
+    let rows = 0..y.count();
+    epilogue.settle(s, y, rows, 0..n);
 }
 
 /// What goes into one vector of outputs: those from `column` on, `lanes` of them.
@@ -403,6 +413,7 @@ fn narrow_rows<S: Simd, const WHOLE: bool>(
 }
 
 /// MR samples, one vector of outputs.
+#[expect(clippy::needless_range_loop, reason = "c and r index registers")]
 #[inline(always)]
 fn narrow_tile<S: Simd, const MR: usize, const WHOLE: bool>(
     s: S,
@@ -411,33 +422,40 @@ fn narrow_tile<S: Simd, const MR: usize, const WHOLE: bool>(
     row: usize,
     y: &mut RowsMut<'_>,
 ) {
-    let Narrow { x, weights, from, column, lanes, .. } = source;
+    let Narrow { x, weights, from: from_column, column, lanes, .. } = source;
     let stride = if WHOLE { S::LANES } else { source.stride };
     let width = if WHOLE { S::LANES } else { lanes };
     let mut total = [s.splat(0.0); MR];
     for (index, weights) in weights.chunks(BLOCK * stride).enumerate() {
-        let start = index * BLOCK;
-        let terms = start..x.width.min(start + BLOCK);
-        let x: [&[f32]; MR] = core::array::from_fn(|r| x.part(row + r, terms.clone()));
+        let first = index * BLOCK;
+        let terms = BLOCK.min(x.width - first);
         let mut chains = [[s.splat(0.0); MR]; 4];
+        let (whole, rest) = (terms / 4, terms % 4);
+        let start = row * x.stride + x.offset + first;
+        let from = Strided { data: x.data, start, step: 1, across: x.stride };
+        let w = Strided { data: weights, start: from_column, step: stride, across: 0 };
         // Indices the compiler can see, or the chains would live in memory.
-        let groups = terms.len() / 4;
-        let x_groups: [&[[f32; 4]]; MR] = core::array::from_fn(|r| &x[r].as_chunks().0[..groups]);
-        let fours = weights.chunks_exact(4 * stride);
-        let rest = fours.remainder();
-        for (at, w) in (0..groups).zip(fours) {
-            for c in 0..4 {
-                let w = load_lanes(s, &w[c * stride + from..], width);
-                for r in 0..MR {
-                    chains[c][r] = s.mul_add(s.splat(x_groups[r][at][c]), w, chains[c][r]);
+        walk::<4, MR>(
+            whole,
+            from,
+            w,
+            width,
+            #[inline(always)]
+            |x, w| {
+                for c in 0..4 {
+                    let w = load_lanes(s, w[c], width);
+                    for r in 0..MR {
+                        chains[c][r] = s.mul_add(s.splat(x[c][r]), w, chains[c][r]);
+                    }
                 }
-            }
-        }
+            },
+        );
         for c in 0..3 {
-            if c < terms.len() % 4 {
-                let w = load_lanes(s, &rest[c * stride + from..], width);
+            if c < rest {
+                let k = 4 * whole + c;
+                let w = load_lanes(s, &weights[k * stride + from_column..], width);
                 for r in 0..MR {
-                    chains[c][r] = s.mul_add(s.splat(x[r][4 * groups + c]), w, chains[c][r]);
+                    chains[c][r] = s.mul_add(s.splat(x.row(row + r)[first + k]), w, chains[c][r]);
                 }
             }
         }

@@ -13,7 +13,7 @@ use crate::backend::sgemm;
 use crate::error::{Buffer, StepError};
 use crate::optimizer::{Optimizer, Rule};
 use crate::penalty::Penalty;
-use crate::simd::{Simd, dispatch};
+use crate::simd::{Simd, dispatch, tile_rows};
 use core::ops::Range;
 
 /// Updates a dense layer from its inputs and its delta: the gradient of the
@@ -336,14 +336,26 @@ impl<S: Simd> Sink<S> for Target<'_, '_> {
     }
 
     #[inline(always)]
-    fn take(&mut self, s: S, row: usize, column: usize, sum: S::Vector) {
+    fn take<const MR: usize, const NV: usize>(&mut self, s: S, row: usize, column: usize, sums: [[S::Vector; NV]; MR]) {
         let at = (row - self.first_row) * self.outputs + column;
-        let params = &mut self.band.params[at..at + S::LANES];
-        let new = match *self.rule {
-            Rule::Sgd { minus_rate } => s.mul_add(sum, s.splat(minus_rate), load_lanes(s, params, S::LANES)),
-            _ => sum,
+        let params = tile_rows::<MR>(self.band.params, at, self.outputs, NV * S::LANES);
+        let Rule::Sgd { minus_rate } = *self.rule else {
+            // The gradient itself.
+            for r in 0..MR {
+                for v in 0..NV {
+                    store_lanes(s, sums[r][v], &mut params[r][v * S::LANES..], S::LANES);
+                }
+            }
+            return;
         };
-        store_lanes(s, new, params, S::LANES);
+        let minus_rate = s.splat(minus_rate);
+        for r in 0..MR {
+            for v in 0..NV {
+                let w = &mut params[r][v * S::LANES..];
+                let new = s.mul_add(sums[r][v], minus_rate, load_lanes(s, w, S::LANES));
+                store_lanes(s, new, w, S::LANES);
+            }
+        }
     }
 
     #[inline(always)]

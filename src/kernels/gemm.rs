@@ -6,22 +6,13 @@
 //! never the order within one.
 #![forbid(unsafe_code)]
 
-use super::rows::{BLOCK, Rows, RowsMut, columns_of, load_lanes, row_parts, steps, store_lanes};
-use crate::simd::Simd;
+use super::pack::Right;
+use super::rows::{
+    Ahead, BLOCK, PANEL, Rows, RowsMut, columns_of, copy_rows, load_lanes, panel_columns, prefetch, row_parts,
+    store_lanes,
+};
+use crate::simd::{Simd, Strided, walk};
 use core::ops::Range;
-
-/// Elements of B from which on its columns are packed. Below, B stays in the
-/// first-level cache as it is, and a copy would cost more than it saves.
-const PACK_FROM: usize = 32 * 1024;
-
-/// The right-hand side of [`product`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Right<'a> {
-    /// B itself, `[k × n]`.
-    Plain(&'a [f32]),
-    /// Bᵀ, `[n × k]`: its rows are B's columns.
-    Transposed(&'a [f32]),
-}
 
 /// What becomes of a product's elements.
 ///
@@ -31,8 +22,8 @@ pub(crate) trait Epilogue<S: Simd> {
     /// The values to store for the elements in `row` from `column` on, `lanes` of them.
     fn value(&self, s: S, row: usize, column: usize, lanes: usize, sum: S::Vector) -> S::Vector;
 
-    /// Passes over `columns` of all rows once they are stored.
-    fn settle(&self, s: S, stored: &mut RowsMut<'_>, columns: Range<usize>);
+    /// Passes over `columns` of `rows` once they are stored.
+    fn settle(&self, s: S, stored: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>);
 }
 
 /// The epilogue of a product that lies in `out` without it.
@@ -47,38 +38,47 @@ pub(crate) fn finish<S: Simd, E: Epilogue<S>>(s: S, out: &mut RowsMut<'_>, epilo
             store_lanes(s, value, &mut row[at..], lanes);
         }
     }
-    epilogue.settle(s, out, 0..out.width);
+    let rows = 0..out.count();
+    epilogue.settle(s, out, rows, 0..out.width);
 }
 
-/// One tile: `acc[r][v] = Σ a[r][k] · b[k][column + v·LANES ..]` over one block,
-/// `columns` wide: NV whole vectors, or fewer elements in the last (`PART`).
+/// One tile: `acc[r][v] = Σ a[r][k] · b[k][v·LANES ..]` over one block, `columns` wide: NV whole vectors, or fewer
+/// elements in the last (`PART`). What it reads of B goes to `keep`, term after term.
 #[inline(always)]
 fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool>(
     s: S,
-    a: [&[f32]; MR],
-    b: &[f32],
-    stride: usize,
-    column: usize,
+    terms: usize,
+    a: Strided<'_>,
+    b: Strided<'_>,
     columns: usize,
+    mut keep: impl FnMut([S::Vector; NV]),
 ) -> [[S::Vector; NV]; MR] {
     let mut acc = [[s.splat(0.0); NV]; MR];
-    let k = a[0].len();
-    let a: [&[f32]; MR] = core::array::from_fn(|r| &a[r][..k]);
-    for (k, b) in (0..k).zip(steps(b, stride)) {
-        let b = columns_of::<S, NV, PART>(s, &b[column..column + columns]);
-        for r in 0..MR {
-            let a = s.splat(a[r][k]);
-            for v in 0..NV {
-                acc[r][v] = s.mul_add(a, b[v], acc[r][v]);
+    let columns = if PART { columns } else { NV * S::LANES };
+    walk::<1, MR>(
+        terms,
+        a,
+        b,
+        columns,
+        #[inline(always)]
+        |[a], [b]| {
+            let b = columns_of::<S, NV, PART>(s, b);
+            keep(b);
+            for r in 0..MR {
+                let a = s.splat(a[r]);
+                for v in 0..NV {
+                    acc[r][v] = s.mul_add(a, b[v], acc[r][v]);
+                }
             }
-        }
-    }
+        },
+    );
     acc
 }
 
 /// `out = epilogue(A·B)`, with `A: [m × k]`, `B: [k × n]` and `out: [m × n]`.
 ///
-/// `scratch` holds a panel of B when it is packed: min(k, [`BLOCK`]) × [`PANEL`] floats.
+/// `scratch` holds a panel of B when it is packed, min(k, [`BLOCK`]) × [`PANEL`] floats, and with
+/// [`product_scratch_len`] rows of A as well.
 #[inline(always)]
 pub(crate) fn product<S: Simd, E: Epilogue<S>>(
     s: S,
@@ -88,17 +88,47 @@ pub(crate) fn product<S: Simd, E: Epilogue<S>>(
     scratch: &mut [f32],
     epilogue: &E,
 ) {
-    let m = out.count();
-    let mut columns = Columns {
-        a,
-        b,
-        packed: !matches!(b, Right::Plain(b) if b.len() < PACK_FROM || m <= 3),
-        out,
-        scratch,
-        epilogue,
-        next: 0,
+    match b {
+        Right::Plain(b) if !is_large(a.width, out.width) || out.count() <= 3 => direct(s, a, b, out, epilogue),
+        _ => packed(s, a, b, out, scratch, epilogue),
+    }
+}
+
+/// Whether B, of k × n elements, is more than stays in the first-level cache as it is. A copy of its columns then saves
+/// more than it costs.
+const fn is_large(k: usize, n: usize) -> bool {
+    k.saturating_mul(n) >= 32 * 1024
+}
+
+/// Rows of A that are copied at least, and at most where there is room for more.
+const BANDS: [usize; 2] = [64, 256];
+
+/// Floats of scratch with which [`dense_forward`](super::dense_forward) is fastest for m samples of a layer of k inputs
+/// and n outputs, and [`dense_delta`](super::dense_delta) for one of n inputs and k outputs: where the layer is large,
+/// room for copies of rows of the left matrix besides the packed columns of the right one.
+pub const fn product_scratch_len(m: usize, k: usize, n: usize) -> usize {
+    let deepest = if k < BLOCK { k } else { BLOCK };
+    let copied = match m {
+        _ if !is_large(k, n) => 0,
+        0..=3 => 0,
+        _ if m < BANDS[1] => m,
+        _ => BANDS[1],
     };
-    if !columns.packed && m <= 3 {
+    deepest * (PANEL + copied)
+}
+
+/// Where a product goes.
+struct Target<'a, 'o, E> {
+    out: &'a mut RowsMut<'o>,
+    epilogue: &'a E,
+}
+
+/// B is read where it lies.
+#[inline(always)]
+fn direct<S: Simd, E: Epilogue<S>>(s: S, a: Rows<'_>, b: Rows<'_>, out: &mut RowsMut<'_>, epilogue: &E) {
+    let m = out.count();
+    let mut columns = Columns { a, b, target: Target { out, epilogue }, next: 0 };
+    if m <= 3 {
         // A few rows: more vectors each, or the chains would wait on themselves.
         if m == 1 {
             while columns.left() >= 8 * S::LANES {
@@ -123,11 +153,8 @@ pub(crate) fn product<S: Simd, E: Epilogue<S>>(
 /// A product on its way from the first column to the last.
 struct Columns<'a, 'o, E> {
     a: Rows<'a>,
-    b: Right<'a>,
-    packed: bool,
-    out: &'a mut RowsMut<'o>,
-    scratch: &'a mut [f32],
-    epilogue: &'a E,
+    b: Rows<'a>,
+    target: Target<'a, 'o, E>,
     next: usize,
 }
 
@@ -135,7 +162,7 @@ impl<E> Columns<'_, '_, E> {
     /// Columns that are still to come.
     #[inline(always)]
     fn left(&self) -> usize {
-        self.out.width - self.next
+        self.target.out.width - self.next
     }
 
     /// The next `columns` columns over all blocks of k: NV vectors, the last one short if `PART`.
@@ -144,49 +171,166 @@ impl<E> Columns<'_, '_, E> {
     where
         E: Epilogue<S>,
     {
-        let (k, n, column) = (self.a.width, self.out.width, self.next);
+        let (k, b, target) = (self.a.width, self.b, &mut self.target);
+        let (rows, columns) = (0..target.out.count(), self.next..self.next + columns);
         for start in (0..k).step_by(BLOCK) {
-            let block = start..k.min(start + BLOCK);
-            let panel = Panel { block: block.clone(), column, columns, stride: NV * S::LANES };
-            let (b, stride, b_column) = match self.b {
-                Right::Plain(b) if !self.packed => (&b[start * n..block.end * n], n, column),
-                Right::Plain(b) => (panel.pack(b, n, self.scratch), panel.stride, 0),
-                Right::Transposed(b) => (panel.pack_transposed(s, b, k, self.scratch), panel.stride, 0),
-            };
-            let source = Source { a: self.a, block, b, stride, b_column };
-            row_tiles::<S, E, NV, PART>(s, &source, self.out, self.epilogue, column, columns);
+            let terms = start..k.min(start + BLOCK);
+            let (is_first, is_last) = (start == 0, terms.end == k);
+            let left = Left { a: self.a, first_row: 0, rows: rows.clone(), terms, is_first, is_last };
+            let right = Tiled { b: &b.data[start * b.stride..], stride: b.stride, from: b.offset + columns.start };
+            row_tiles::<S, E, NV, PART, PART>(s, &left, right, target, rows.clone(), columns.clone(), None);
         }
-        self.epilogue.settle(s, self.out, column..column + columns);
-        self.next += columns;
+        self.next = columns.end;
+        target.epilogue.settle(s, target.out, rows, columns);
     }
 }
 
-/// One block of a product's terms: `a[.., block] · b[.., b_column ..]`.
-struct Source<'a> {
+/// B's columns are packed, some at a time; if there is room, so are some of A's rows.
+#[inline(always)]
+fn packed<S: Simd, E: Epilogue<S>>(
+    s: S,
+    a: Rows<'_>,
+    b: Right<'_>,
+    out: &mut RowsMut<'_>,
+    scratch: &mut [f32],
+    epilogue: &E,
+) {
+    let (m, k) = (out.count(), a.width);
+    let (panel, room) = scratch.split_at_mut(k.min(BLOCK) * PANEL);
+    let fits = BANDS[1].min(room.len() / k.min(BLOCK));
+    let copies = is_large(k, out.width) && fits >= m.min(BANDS[0]);
+    let most = if copies { fits } else { m };
+    let mut target = Target { out, epilogue };
+    for first in (0..m).step_by(most) {
+        let rows = first..m.min(first + most);
+        for start in (0..k).step_by(BLOCK) {
+            let terms = start..k.min(start + BLOCK);
+            let (is_first, is_last) = (start == 0, terms.end == k);
+            let mut left = Left { a, first_row: 0, rows: rows.clone(), terms: terms.clone(), is_first, is_last };
+            if copies {
+                let (data, offset) = (&a.data[rows.start * a.stride..rows.end * a.stride], a.offset + start);
+                let copy = &mut room[..rows.len() * terms.len()];
+                copy_rows(Rows { data, offset, width: terms.len(), ..a }, RowsMut::dense(copy, terms.len()));
+                (left.a, left.first_row, left.terms) = (Rows::dense(copy, terms.len()), rows.start, 0..terms.len());
+            }
+            panels(s, &left, b, k, terms, &mut target, panel);
+        }
+    }
+}
+
+/// Some rows and terms of a product, over all columns.
+#[inline(always)]
+fn panels<S: Simd, E: Epilogue<S>>(
+    s: S,
+    left: &Left<'_>,
+    b: Right<'_>,
+    k: usize,
+    terms: Range<usize>,
+    target: &mut Target<'_, '_, E>,
+    panel: &mut [f32],
+) {
+    let n = target.out.width;
+    let tiles = left.rows.len().div_ceil(S::TILE_ROWS);
+    let mut column = 0;
+    while column < n {
+        let columns = column..column + panel_columns::<S>(n - column);
+        let ahead = is_large(k, n).then(|| {
+            if columns.end < n {
+                b.ahead(terms.clone(), columns.end..columns.end + panel_columns::<S>(n - columns.end), tiles)
+            } else {
+                b.ahead(terms.end..k.min(terms.end + BLOCK), 0..panel_columns::<S>(n), tiles)
+            }
+        });
+        column = columns.end;
+        macro_rules! of_width {
+            ($($vectors:literal)*) => {
+                match columns.len().div_ceil(S::LANES) {
+                    $($vectors if columns.len() == $vectors * S::LANES => {
+                        panel_tiles::<S, E, $vectors, false>(s, left, b, terms.clone(), target, columns, panel, ahead);
+                    }
+                    $vectors => panel_tiles::<S, E, $vectors, true>(s, left, b, terms.clone(), target, columns, panel, ahead),)*
+                    _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
+                }
+            };
+        }
+        of_width!(1 2 3);
+    }
+}
+
+/// One panel: NV vectors of columns, fewer in the last of the product if `OUT_PART`.
+#[expect(clippy::too_many_arguments, reason = "three matrices, the part of them that is meant, and what comes next")]
+#[inline(always)]
+fn panel_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const OUT_PART: bool>(
+    s: S,
+    left: &Left<'_>,
+    b: Right<'_>,
+    terms: Range<usize>,
+    target: &mut Target<'_, '_, E>,
+    columns: Range<usize>,
+    panel: &mut [f32],
+    ahead: Option<Ahead<'_>>,
+) {
+    let mut rows = left.rows.clone();
+    let panel = &mut panel[..terms.len() * NV * S::LANES];
+    match b {
+        Right::Plain(b) if !OUT_PART && rows.len() >= 2 * S::TILE_ROWS => {
+            packing_tile::<S, E, NV>(s, left, b, terms, target, columns.clone(), panel);
+            rows.start += S::TILE_ROWS;
+        }
+        _ => b.pack::<S, NV>(s, terms, columns.clone(), panel),
+    }
+    let right = Tiled { b: panel, stride: NV * S::LANES, from: 0 };
+    row_tiles::<S, E, NV, false, OUT_PART>(s, left, right, target, rows, columns.clone(), ahead);
+    if left.is_last {
+        target.epilogue.settle(s, target.out, left.rows.clone(), columns);
+    }
+}
+
+/// Some rows of A, and one block of their terms.
+struct Left<'a> {
     a: Rows<'a>,
-    block: Range<usize>,
+    /// The product's row that is a's first.
+    first_row: usize,
+    /// Of the product.
+    rows: Range<usize>,
+    /// In a's columns.
+    terms: Range<usize>,
+    is_first: bool,
+    is_last: bool,
+}
+
+/// The same terms of B: row k of a group of columns is `b[k·stride + from ..]`.
+#[derive(Clone, Copy)]
+struct Tiled<'a> {
     b: &'a [f32],
     stride: usize,
-    b_column: usize,
+    from: usize,
 }
 
 /// One group of columns, one block of k, all rows.
 #[inline(always)]
-fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bool>(
+fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bool, const OUT_PART: bool>(
     s: S,
-    source: &Source<'_>,
-    out: &mut RowsMut<'_>,
-    epilogue: &E,
-    column: usize,
-    columns: usize,
+    left: &Left<'_>,
+    right: Tiled<'_>,
+    target: &mut Target<'_, '_, E>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    mut ahead: Option<Ahead<'_>>,
 ) {
-    let mut row = 0;
-    for rows in row_parts(out.count(), most_rows::<S>(NV)) {
+    let mut row = rows.start;
+    for rows in row_parts(rows.len(), most_rows::<S>(NV)) {
+        if let Some(ahead) = &mut ahead {
+            ahead.fetch(s);
+            for r in 0..rows {
+                prefetch(s, target.out.part_mut(row + r, columns.clone()));
+            }
+        }
         macro_rules! of_height {
             ($($height:literal)*) => {
                 match rows {
                     $($height if $height <= most_rows::<S>(NV) => {
-                        one_tile::<S, E, $height, NV, PART>(s, source, out, epilogue, row, column, columns);
+                        one_tile::<S, E, $height, NV, PART, OUT_PART>(s, left, right, target, row, columns.clone(), #[inline(always)] |_| {});
                     })*
                     _ => unreachable!("a tile has 1 to most_rows rows"),
                 }
@@ -195,6 +339,38 @@ fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bool>(
         of_height!(1 2 3 4 5 6 7 8);
         row += rows;
     }
+}
+
+/// A tile of TILE_ROWS rows, read from B where it lies; a copy of what it reads is left in `panel`.
+#[inline(always)]
+fn packing_tile<S: Simd, E: Epilogue<S>, const NV: usize>(
+    s: S,
+    left: &Left<'_>,
+    b: Rows<'_>,
+    terms: Range<usize>,
+    target: &mut Target<'_, '_, E>,
+    columns: Range<usize>,
+    panel: &mut [f32],
+) {
+    let right = Tiled { b: &b.data[terms.start * b.stride..], stride: b.stride, from: b.offset + columns.start };
+    let mut rest = panel;
+    macro_rules! of_height {
+        ($($height:literal)*) => {
+            match S::TILE_ROWS {
+                $($height if $height == S::TILE_ROWS => {
+                    one_tile::<S, E, $height, NV, false, false>(s, left, right, target, left.rows.start, columns, #[inline(always)] |vectors| {
+                        let (to, after) = core::mem::take(&mut rest).split_at_mut(NV * S::LANES);
+                        for v in 0..NV {
+                            store_lanes(s, vectors[v], &mut to[v * S::LANES..], S::LANES);
+                        }
+                        rest = after;
+                    });
+                })*
+                _ => unreachable!("a tile has 4, 6 or 8 rows"),
+            }
+        };
+    }
+    of_height!(4 6 8);
 }
 
 /// Rows of a tile `vectors` wide. Wider ones serve products of few rows.
@@ -210,121 +386,75 @@ fn most_rows<S: Simd>(vectors: usize) -> usize {
 /// One tile: its sums joined to those of the blocks before, then stored or finished.
 #[expect(clippy::needless_range_loop, reason = "r and v index registers, and say where they lie")]
 #[inline(always)]
-fn one_tile<S: Simd, E: Epilogue<S>, const MR: usize, const NV: usize, const PART: bool>(
+fn one_tile<S: Simd, E: Epilogue<S>, const MR: usize, const NV: usize, const PART: bool, const OUT_PART: bool>(
     s: S,
-    source: &Source<'_>,
-    out: &mut RowsMut<'_>,
-    epilogue: &E,
+    left: &Left<'_>,
+    right: Tiled<'_>,
+    target: &mut Target<'_, '_, E>,
     row: usize,
-    column: usize,
-    columns: usize,
+    columns: Range<usize>,
+    keep: impl FnMut([S::Vector; NV]),
 ) {
-    let Source { a, ref block, b, stride, b_column } = *source;
-    let columns = if PART { columns } else { NV * S::LANES };
-    let lanes = |v: usize| if PART && v + 1 == NV { columns - v * S::LANES } else { S::LANES };
-    let rows: [&[f32]; MR] = core::array::from_fn(|r| a.part(row + r, block.clone()));
-    let mut acc = tile::<S, MR, NV, PART>(s, rows, b, stride, b_column, columns);
-    if block.start > 0 {
+    let Left { a, ref terms, .. } = *left;
+    let column = columns.start;
+    let width = if OUT_PART { columns.len() } else { NV * S::LANES };
+    let lanes = |v: usize| if OUT_PART && v + 1 == NV { width - v * S::LANES } else { S::LANES };
+    let start = (row - left.first_row) * a.stride + a.offset + terms.start;
+    let from = Strided { data: a.data, start, step: 1, across: a.stride };
+    let b = Strided { data: right.b, start: right.from, step: right.stride, across: 0 };
+    let mut acc = tile::<S, MR, NV, PART>(s, terms.len(), from, b, width, keep);
+    let to = target.out.tile::<MR>(row, column..column + width);
+    if !left.is_first {
         for r in 0..MR {
-            let before = out.part_mut(row + r, column..column + columns);
             for v in 0..NV {
-                acc[r][v] = s.add(load_lanes(s, &before[v * S::LANES..], lanes(v)), acc[r][v]);
+                acc[r][v] = s.add(load_lanes(s, &to[r][v * S::LANES..], lanes(v)), acc[r][v]);
             }
         }
     }
-    if block.end == a.width {
+    if left.is_last {
         for r in 0..MR {
             for v in 0..NV {
-                acc[r][v] = epilogue.value(s, row + r, column + v * S::LANES, lanes(v), acc[r][v]);
+                acc[r][v] = target.epilogue.value(s, row + r, column + v * S::LANES, lanes(v), acc[r][v]);
             }
         }
     }
     for r in 0..MR {
-        let to = out.part_mut(row + r, column..column + columns);
         for v in 0..NV {
-            store_lanes(s, acc[r][v], &mut to[v * S::LANES..], lanes(v));
+            store_lanes(s, acc[r][v], &mut to[r][v * S::LANES..], lanes(v));
         }
     }
 }
 
-/// Some columns of one block of B, packed into rows of `stride` floats.
-struct Panel {
-    block: Range<usize>,
-    column: usize,
-    columns: usize,
-    stride: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::product_scratch_len;
+    use crate::kernels::{dense_delta, dense_forward, forward_scratch_len};
+    use crate::{Activation, Isa, Rng};
 
-impl Panel {
-    /// From `b: [k × n]`.
-    #[inline(always)]
-    fn pack<'s>(&self, b: &[f32], n: usize, scratch: &'s mut [f32]) -> &'s [f32] {
-        let panel = &mut scratch[..self.block.len() * self.stride];
-        let rows = b[self.block.start * n..self.block.end * n].chunks_exact(n);
-        for (to, from) in panel.chunks_exact_mut(self.stride).zip(rows) {
-            to[..self.columns].copy_from_slice(&from[self.column..self.column + self.columns]);
-        }
-        panel
-    }
-
-    /// From Bᵀ, `bt: [n × k]`, a square of LANES × LANES at a time.
-    #[inline(always)]
-    fn pack_transposed<'s, S: Simd>(&self, s: S, bt: &[f32], k: usize, scratch: &'s mut [f32]) -> &'s [f32] {
-        let panel = &mut scratch[..self.block.len() * self.stride];
-        if S::LANES == 1 {
-            let columns = bt[self.column * k..].chunks_exact(k).take(self.columns);
-            for (j, from) in columns.enumerate() {
-                for (to, &from) in panel.chunks_exact_mut(self.stride).zip(&from[self.block.clone()]) {
-                    to[j] = from;
-                }
+    /// Fewer rows than are copied at a time, as many and more; two blocks of terms, and panels of all widths.
+    #[test]
+    fn room_for_copies_changes_no_bit() {
+        for (m, k, n) in [(9, 300, 141), (256, 129, 257), (300, 260, 128)] {
+            let mut rng = Rng::new(1);
+            let mut numbers = |len: usize| -> Vec<f32> { (0..len).map(|_| 2.0 * rng.uniform() - 1.0).collect() };
+            let (a, b, bias) = (numbers(m * k), numbers(k * n), numbers(n));
+            let [least, most] = [forward_scratch_len(k), product_scratch_len(m, k, n)];
+            assert!(least < most, "{m}x{k}x{n} is large");
+            for isa in Isa::available() {
+                let forward = |scratch: usize| {
+                    let mut y = vec![f32::NAN; m * n];
+                    dense_forward(isa, &a, &b, &bias, Activation::Relu, &mut y, &mut vec![f32::NAN; scratch]).unwrap();
+                    y
+                };
+                assert!(forward(least) == forward(most), "{isa}: dense_forward {m}x{k}x{n}");
+                let delta = |scratch: usize| {
+                    let mut below = vec![f32::NAN; m * n];
+                    let (none, scratch) = (Activation::Linear, &mut vec![f32::NAN; scratch]);
+                    dense_delta(isa, &a, k, &b, &[], none, &mut below, scratch).unwrap();
+                    below
+                };
+                assert!(delta(least) == delta(most), "{isa}: dense_delta {m}x{k}x{n}");
             }
-            return panel;
-        }
-        s.outline(
-            #[inline(always)]
-            |s| {
-                for j in (0..self.columns).step_by(S::LANES) {
-                    let columns = S::LANES.min(self.columns - j);
-                    for term in (0..self.block.len()).step_by(S::LANES) {
-                        let terms = S::LANES.min(self.block.len() - term);
-                        let from = &bt[(self.column + j) * k + self.block.start + term..];
-                        let to = &mut panel[term * self.stride + j..];
-                        if columns == S::LANES && terms == S::LANES {
-                            transpose_square::<S, true>(s, from, k, to, self.stride, columns, terms);
-                        } else {
-                            transpose_square::<S, false>(s, from, k, to, self.stride, columns, terms);
-                        }
-                    }
-                }
-            },
-        );
-        panel
-    }
-}
-
-/// Turns `rows` rows of `columns` elements into columns. The square has LANES of both if `WHOLE`, else at most as many.
-#[inline(always)]
-fn transpose_square<S: Simd, const WHOLE: bool>(
-    s: S,
-    from: &[f32],
-    from_stride: usize,
-    to: &mut [f32],
-    to_stride: usize,
-    rows: usize,
-    columns: usize,
-) {
-    let (rows, columns) = if WHOLE { (S::LANES, S::LANES) } else { (rows, columns) };
-    let mut square = [s.splat(0.0); 16];
-    // Indices the compiler can see keep the square in registers.
-    for r in 0..S::LANES {
-        if r < rows {
-            square[r] = load_lanes(s, &from[r * from_stride..], columns);
-        }
-    }
-    let square = s.transpose(square);
-    for c in 0..S::LANES {
-        if c < columns {
-            store_lanes(s, square[c], &mut to[c * to_stride..], S::LANES);
         }
     }
 }

@@ -30,7 +30,7 @@ impl Backend {
 /// Compares one product that is more than two blocks deep, bit by bit.
 fn agrees(isa: Isa) -> bool {
     const M: usize = 9;
-    const K: usize = 2 * super::BLOCK + 37;
+    const K: usize = 2 * super::rows::BLOCK + 37;
     const N: usize = 35;
     let mut rng = Rng::new(0);
     let mut random = |len: usize| -> Vec<f32> { (0..len).map(|_| rng.uniform() - 0.5).collect() };

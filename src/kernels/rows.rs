@@ -3,14 +3,17 @@
 
 #[cfg(feature = "alloc")]
 use crate::backend::Matrix;
-use crate::simd::Simd;
+use crate::simd::{Simd, tile_rows};
 use core::ops::Range;
 
 /// Terms of a product's element that are summed in one chain.
 pub(crate) const BLOCK: usize = 256;
 
-/// Columns of a packed panel: two vectors of the widest instruction set.
-pub(crate) const PANEL: usize = 32;
+/// Columns of a packed panel: three vectors of the widest instruction set.
+pub(crate) const PANEL: usize = 48;
+
+/// Floats in a line of 64 bytes.
+const LINE: usize = 16;
 
 /// Rows of a matrix inside a larger buffer: row r is
 /// `data[r·stride + offset ..][.. width]`, and `data` is a whole number of strides long.
@@ -132,6 +135,13 @@ impl<'a> RowsMut<'a> {
         &mut self.data[start + columns.start..start + columns.end]
     }
 
+    /// Some columns of MR rows from row r on.
+    #[inline(always)]
+    pub(crate) fn tile<const MR: usize>(&mut self, r: usize, columns: Range<usize>) -> [&mut [f32]; MR] {
+        let start = r * self.stride + self.offset + columns.start;
+        tile_rows(self.data, start, self.stride, columns.len())
+    }
+
     /// All rows, first to last.
     #[inline(always)]
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
@@ -205,4 +215,55 @@ pub(super) fn row_parts(total: usize, most: usize) -> impl Iterator<Item = usize
             Some(part)
         },
     )
+}
+
+/// Vectors of the next panel or tile where `columns` are left: as many as the instruction set takes side by side, but
+/// not one by itself where two times two will do.
+#[inline(always)]
+pub(super) fn panel_vectors<S: Simd>(columns: usize) -> usize {
+    match columns.div_ceil(S::LANES) {
+        4 if S::TILE_VECTORS == 3 => 2,
+        left => left.min(S::TILE_VECTORS),
+    }
+}
+
+/// Columns of the same.
+#[inline(always)]
+pub(super) fn panel_columns<S: Simd>(columns: usize) -> usize {
+    columns.min(panel_vectors::<S>(columns) * S::LANES)
+}
+
+/// Fetches all lines of `x`.
+#[inline(always)]
+pub(super) fn prefetch<S: Simd>(s: S, x: &[f32]) {
+    for at in (0..x.len()).step_by(LINE) {
+        s.prefetch(&x[at..]);
+    }
+}
+
+/// What is packed next, fetched into the caches while tiles are computed.
+pub(super) struct Ahead<'a> {
+    from: Rows<'a>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    tiles: usize,
+    done: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// `columns` of `rows` of `from`, a share of them with each of `tiles` tiles.
+    #[inline(always)]
+    pub(super) fn new(from: Rows<'a>, rows: Range<usize>, columns: Range<usize>, tiles: usize) -> Self {
+        Self { from, rows, columns, tiles, done: 0 }
+    }
+
+    /// Fetches the next tile's share.
+    #[inline(always)]
+    pub(super) fn fetch<S: Simd>(&mut self, s: S) {
+        let place = |tile: usize| self.rows.start + self.rows.len() * tile.min(self.tiles) / self.tiles;
+        for r in place(self.done)..place(self.done + 1) {
+            prefetch(s, self.from.part(r, self.columns.clone()));
+        }
+        self.done += 1;
+    }
 }

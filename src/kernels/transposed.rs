@@ -5,8 +5,10 @@
 //! numbers over more pages and fewer cache sets than are good.
 #![forbid(unsafe_code)]
 
-use super::rows::{PANEL, Rows, blocks, columns_of, load_lanes, row_parts, steps, store_lanes};
-use crate::simd::Simd;
+use super::rows::{
+    Ahead, BLOCK, PANEL, Rows, columns_of, load_lanes, panel_columns, panel_vectors, row_parts, store_lanes,
+};
+use crate::simd::{Simd, Strided, walk};
 use core::ops::Range;
 
 /// What becomes of the elements of [`transposed_product`].
@@ -20,8 +22,8 @@ pub(crate) trait Sink<S: Simd> {
     /// Fetches what will be read with the sums of `rows` from `column` on, `columns` of each.
     fn prefetch(&self, s: S, rows: Range<usize>, column: usize, columns: usize);
 
-    /// Takes a vector of sums: those of `row` from `column` on.
-    fn take(&mut self, s: S, row: usize, column: usize, sum: S::Vector);
+    /// Takes the sums of MR rows from `row` on, NV vectors of each from `column` on.
+    fn take<const MR: usize, const NV: usize>(&mut self, s: S, row: usize, column: usize, sums: [[S::Vector; NV]; MR]);
 
     /// Takes the sums of some rows from `row` on, `columns` of each from `column` on, row after row, and may change them.
     fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &mut [f32]);
@@ -101,19 +103,29 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
         let a = if packs { Columns::pack(s, a, band.clone(), BAND, a_scratch) } else { Columns::of(a) };
         let mut column = 0;
         while column < b.width {
-            let columns = (2 * S::LANES).min(b.width - column);
-            let b = if packs {
-                Columns::pack(s, b, column..column + columns, 2 * S::LANES, b_scratch)
+            let vectors = panel_vectors::<S>(b.width - column);
+            let columns = panel_columns::<S>(b.width - column);
+            let (panel, ahead) = if packs {
+                // Behind the last panel comes the first again, with the next band.
+                let next = if column + columns < b.width { column + columns } else { 0 };
+                let next = next..next + panel_columns::<S>(b.width - next);
+                let ahead = Ahead::new(b, 0..k, next, band.len().div_ceil(S::TILE_ROWS));
+                (Columns::pack(s, b, column..column + columns, vectors * S::LANES, b_scratch), Some(ahead))
             } else {
-                Columns::of(b)
+                (Columns::of(b), None)
             };
-            if columns == 2 * S::LANES {
-                band_tiles::<S, K, 2, false>(s, a, b, band.clone(), column, columns, sink);
-            } else if columns > S::LANES {
-                band_tiles::<S, K, 2, true>(s, a, b, band.clone(), column, columns, sink);
-            } else {
-                band_tiles::<S, K, 1, true>(s, a, b, band.clone(), column, columns, sink);
+            macro_rules! of_width {
+                ($($vectors:literal)*) => {
+                    match vectors {
+                        $($vectors if columns == $vectors * S::LANES => {
+                            band_tiles::<S, K, $vectors, false>(s, a, panel, band.clone(), column..column + columns, ahead, sink);
+                        }
+                        $vectors => band_tiles::<S, K, $vectors, true>(s, a, panel, band.clone(), column..column + columns, ahead, sink),)*
+                        _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
+                    }
+                };
             }
+            of_width!(1 2 3);
             column += columns;
         }
         start = band.end;
@@ -126,17 +138,20 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
     a: Columns<'_>,
     b: Columns<'_>,
     band: Range<usize>,
-    column: usize,
-    columns: usize,
+    columns: Range<usize>,
+    mut ahead: Option<Ahead<'_>>,
     sink: &mut K,
 ) {
     let mut row = band.start;
     for rows in row_parts(band.len(), S::TILE_ROWS) {
+        if let Some(ahead) = &mut ahead {
+            ahead.fetch(s);
+        }
         macro_rules! of_height {
             ($($height:literal)*) => {
                 match rows {
                     $($height if $height <= S::TILE_ROWS => {
-                        transposed_tile::<S, K, $height, NV, PART>(s, a, b, row, column, columns, sink);
+                        transposed_tile::<S, K, $height, NV, PART>(s, a, b, row, columns.clone(), sink);
                     })*
                     _ => unreachable!("a tile has 1 to TILE_ROWS rows"),
                 }
@@ -154,30 +169,38 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
     a: Columns<'_>,
     b: Columns<'_>,
     row: usize,
-    column: usize,
-    columns: usize,
+    columns: Range<usize>,
     sink: &mut K,
 ) {
+    let column = columns.start;
+    let columns = if PART { columns.len() } else { NV * S::LANES };
     if sink.is_large() {
         sink.prefetch(s, row..row + MR, column, columns);
     }
+    let terms = a.data.len() / a.stride;
     let mut total = [[s.splat(0.0); NV]; MR];
     let (from, b_from) = (a.at(row), b.at(column));
-    let columns = if PART { columns } else { NV * S::LANES };
-    let blocks = blocks(a.data, a.stride).zip(blocks(b.data, b.stride));
-    for (index, (a_block, b_block)) in blocks.enumerate() {
+    for first in (0..terms).step_by(BLOCK) {
         let mut acc = [[s.splat(0.0); NV]; MR];
-        for (a, b) in steps(a_block, a.stride).zip(steps(b_block, b.stride)) {
-            let b = columns_of::<S, NV, PART>(s, &b[b_from..b_from + columns]);
-            let a = &a[from..from + MR];
-            for r in 0..MR {
-                let a = s.splat(a[r]);
-                for v in 0..NV {
-                    acc[r][v] = s.mul_add(a, b[v], acc[r][v]);
+        let a = Strided { data: a.data, start: first * a.stride + from, step: a.stride, across: 1 };
+        let b = Strided { data: b.data, start: first * b.stride + b_from, step: b.stride, across: 0 };
+        walk::<1, MR>(
+            BLOCK.min(terms - first),
+            a,
+            b,
+            columns,
+            #[inline(always)]
+            |[a], [b]| {
+                let b = columns_of::<S, NV, PART>(s, b);
+                for r in 0..MR {
+                    let a = s.splat(a[r]);
+                    for v in 0..NV {
+                        acc[r][v] = s.mul_add(a, b[v], acc[r][v]);
+                    }
                 }
-            }
-        }
-        if index == 0 {
+            },
+        );
+        if first == 0 {
             total = acc;
         } else {
             for r in 0..MR {
@@ -188,11 +211,7 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
         }
     }
     if sink.is_cheap() && !PART {
-        for (r, total) in total.iter().enumerate() {
-            for (v, &sum) in total.iter().enumerate() {
-                sink.take(s, row + r, column + v * S::LANES, sum);
-            }
-        }
+        sink.take(s, row, column, total);
     } else {
         // Row after row without gaps: a store runs over into the next row, which then overwrites it.
         let mut sums = [[0.0; PANEL]; MR];

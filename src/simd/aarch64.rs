@@ -35,6 +35,7 @@ impl<const FUSED: bool> Simd for Neon<FUSED> {
     // 16 sums and 4 operands (FMLA takes a lane of A, which needs no splat): a tile's loop over k
     // spills nothing. 12 rows would fit as well; the kernels have no such tile.
     const TILE_ROWS: usize = 8;
+    const TILE_VECTORS: usize = 2;
     type Vector = float32x4_t;
     type Ints = int32x4_t;
     type Mask = uint32x4_t;

@@ -11,6 +11,7 @@ pub(crate) struct Scalar<const FUSED: bool>;
 impl<const FUSED: bool> Simd for Scalar<FUSED> {
     const LANES: usize = 1;
     const TILE_ROWS: usize = 4;
+    const TILE_VECTORS: usize = 2;
     type Vector = f32;
     type Ints = i32;
     type Mask = bool;

@@ -6,7 +6,7 @@ use core::arch::x86_64::*;
 /// Defines a token: its lanes, the features it stands for, and its intrinsics.
 /// The features tested and the features enabled come from the same list.
 macro_rules! token {
-    ($(#[$doc:meta])* $name:ident { lanes: $lanes:literal, tile_rows: $rows:literal, vector: $v:ty, ints: $i:ty, mask: $m:ty,
+    ($(#[$doc:meta])* $name:ident { lanes: $lanes:literal, tile: [$rows:literal, $vectors:literal], vector: $v:ty, ints: $i:ty, mask: $m:ty,
       fold_rows: $fold_rows:ident, transpose: $transpose:ident, features: [$($feature:tt),+] }
      $($method:ident = |$($arg:ident: $kind:ident),*| -> $ret:ident $body:block)*) => {
         $(#[$doc])*
@@ -41,6 +41,7 @@ macro_rules! token {
         impl<const FUSED: bool> Simd for $name<FUSED> {
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = $rows;
+            const TILE_VECTORS: usize = $vectors;
             type Vector = $v;
             type Ints = $i;
             type Mask = $m;
@@ -110,7 +111,7 @@ macro_rules! token {
 
 token! {
     /// AVX2 and FMA: eight lanes.
-    Avx2 { lanes: 8, tile_rows: 6, vector: __m256, ints: __m256i, mask: __m256,
+    Avx2 { lanes: 8, tile: [6, 2], vector: __m256, ints: __m256i, mask: __m256,
            fold_rows: fold_rows8, transpose: transpose8, features: ["avx2", "fma"] }
     splat = |x: float| -> vector { _mm256_set1_ps(x) }
     load = |x: array| -> vector { _mm256_loadu_ps(x.as_ptr()) }
@@ -144,7 +145,7 @@ token! {
 
 token! {
     /// AVX-512F: sixteen lanes.
-    Avx512 { lanes: 16, tile_rows: 8, vector: __m512, ints: __m512i, mask: __mmask16,
+    Avx512 { lanes: 16, tile: [8, 3], vector: __m512, ints: __m512i, mask: __mmask16,
              fold_rows: fold_rows16, transpose: transpose16, features: ["avx512f", "avx2", "fma"] }
     splat = |x: float| -> vector { _mm512_set1_ps(x) }
     load = |x: array| -> vector { _mm512_loadu_ps(x.as_ptr()) }

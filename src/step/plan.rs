@@ -7,7 +7,7 @@
 //! set of a cache, as it would with strides that are powers of two.
 
 use crate::backend::Backend;
-use crate::kernels::{BLOCK, PANEL, Rows, RowsMut, update_scratch_len};
+use crate::kernels::{Rows, RowsMut, forward_scratch_len, product_scratch_len, update_scratch_len};
 use crate::layer::Kind;
 use crate::layout::{Layout, Place};
 
@@ -38,6 +38,17 @@ const fn lines(a: usize, b: usize) -> Option<usize> {
     product.checked_next_multiple_of(LINE)
 }
 
+/// Floats of scratch for the products with a layer's weights, if they are more than `least`.
+pub(super) const fn product_len(place: &Place<'_>, batch: usize, least: usize) -> usize {
+    if !matches!(place.layer.kind, Kind::Dense { .. }) {
+        return least;
+    }
+    let forward = product_scratch_len(batch, place.inputs, place.outputs);
+    let delta = product_scratch_len(batch, place.outputs, place.inputs);
+    let most = if forward > delta { forward } else { delta };
+    if most > least { most } else { least }
+}
+
 /// An odd number of lines, none if there is nothing in them.
 pub(super) const fn odd_lines(floats: usize) -> usize {
     if (floats / LINE).is_multiple_of(2) && floats > 0 { floats + LINE } else { floats }
@@ -47,12 +58,13 @@ impl Plan {
     /// `None` if a length overflows.
     pub(super) const fn new(layout: &Layout<'_>, batch: usize, pieces: usize, backend: Backend) -> Option<Self> {
         let (outputs, mut strides, mut widest) = (layout.outputs(), [0, 0], layout.inputs());
-        let (mut moments, mut statistics, mut update) = (0, 0, batch);
+        let (mut moments, mut statistics, mut update, mut product) = (0, 0, batch, 0);
         let (last, mut place) = (layout.layers().len() - 1, layout.first());
         loop {
             widest = if place.outputs > widest { place.outputs } else { widest };
             let packed = update_scratch_len(batch, place.inputs, place.outputs);
             update = if packed > update { packed } else { update };
+            product = product_len(&place, batch, product);
             if !layout.is_plain(&place) {
                 moments += moments_len(&place);
                 statistics += statistics_len(&place);
@@ -64,9 +76,10 @@ impl Plan {
             place = layout.next(&place);
         }
         let strides = [odd_lines(strides[0]), odd_lines(strides[1])];
-        // A packed panel, what an update needs, a sample's outputs, or a band of the gradient.
-        let panel = PANEL * if widest < BLOCK { widest } else { BLOCK } + layout.widest_without_bias();
-        let scratch = if update > panel { update } else { panel };
+        // What a product packs, what an update needs, a sample's outputs, or a band of the gradient.
+        let panel = forward_scratch_len(widest);
+        let product = layout.widest_without_bias() + if product > panel { product } else { panel };
+        let scratch = if update > product { update } else { product };
         let scratch = if outputs > scratch { outputs } else { scratch };
         let gradient = backend.scratch_len(widest);
         let scratch = if gradient > scratch { gradient } else { scratch };

@@ -2,9 +2,9 @@
 
 use super::Mlp;
 use super::layers::pre_activations;
-use super::plan::{LINE, Section, join, odd_lines, opposite, padding, part};
+use super::plan::{LINE, Section, join, odd_lines, opposite, padding, part, product_len};
 use crate::activation::Activation;
-use crate::kernels::{self, Addend, BLOCK, Follow, PANEL, Rows, RowsMut};
+use crate::kernels::{self, Addend, Follow, Rows, RowsMut, forward_scratch_len};
 use crate::layout::{Layout, Place, Source};
 
 /// Samples that [`predict`] takes through the layers at a time.
@@ -21,16 +21,20 @@ pub(super) const fn workspace_len(layout: &Layout<'_>, batch: usize, threads: us
 /// Workspace of one thread: values of two neighbouring layers (of all, if a residual connection may
 /// ask for them), and a packed panel.
 const fn predict_share(layout: &Layout<'_>, batch: usize) -> Option<usize> {
+    let rows = if batch < PREDICT_ROWS { batch } else { PREDICT_ROWS };
     let (last, mut place) = (layout.layers().len() - 1, layout.first());
     let mut widest = layout.inputs();
+    let mut product = product_len(&place, rows, 0);
     while place.index < last {
         widest = if place.outputs > widest { place.outputs } else { widest };
         place = layout.next(&place);
+        product = product_len(&place, rows, product);
     }
-    let rows = if batch < PREDICT_ROWS { batch } else { PREDICT_ROWS };
+    let panel = forward_scratch_len(widest);
+    let product = layout.widest_without_bias() + if product > panel { product } else { panel };
     let [even, odd] = strides(layout);
     let Some(banks) = (even + odd).checked_mul(rows) else { return None };
-    banks.checked_add(PANEL * if widest < BLOCK { widest } else { BLOCK } + layout.widest_without_bias())
+    banks.checked_add(product)
 }
 
 /// Floats from one sample to the next in the two banks.
