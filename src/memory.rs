@@ -112,10 +112,10 @@ impl<'a> Layout<'a> {
     ///         4840           0         104        4944  train by SGD, one sample at a time
     ///         4840        4840         104        9784  train by momentum, one sample at a time
     ///         4840        9680         104       14624  train by Adam, one sample at a time
-    ///         4840           0       12352       17192  predict, in batches of 32
-    ///         4840           0       16192       21032  train by SGD, in batches of 32
-    ///         4840        4840       16192       25872  train by momentum, in batches of 32
-    ///         4840        9680       16192       30712  train by Adam, in batches of 32
+    ///         4840           0       16448       21288  predict, in batches of 32
+    ///         4840           0       20288       25128  train by SGD, in batches of 32
+    ///         4840        4840       20288       29968  train by momentum, in batches of 32
+    ///         4840        9680       20288       34808  train by Adam, in batches of 32
     /// ";
     /// assert_eq!(LAYOUT.summary().to_string(), expected);
     /// ```
