@@ -29,13 +29,25 @@ pub(crate) trait Sink<S: Simd> {
     fn take_tile(&mut self, s: S, row: usize, column: usize, columns: usize, sums: &mut [f32]);
 }
 
-/// Rows of the result whose columns of A are kept in cache while B passes by.
-const BAND: usize = 128;
+/// Floats of A that are kept in cache while B passes by.
+const BAND: usize = 96 * 1024;
+
+/// Rows of the result from which on packing pays.
+const LEAST_ROWS: usize = 128;
+
+/// Rows of the result whose columns of A are packed at a time: bands of nearly the same size, but for the last of a
+/// whole number of tiles on all instruction sets.
+const fn band_rows(k: usize, rows: usize) -> usize {
+    const TILES: usize = 24;
+    // Few rows, and B would be packed too often for what they compute with it.
+    let most = if k > BAND / LEAST_ROWS { LEAST_ROWS } else { BAND / k };
+    rows.div_ceil(rows.div_ceil(most)).next_multiple_of(TILES)
+}
 
 /// Floats of scratch with which [`transposed_product`] packs its operands: none where that would not pay.
 pub(crate) const fn transposed_scratch_len(k: usize, rows: usize, columns: usize) -> usize {
-    let large = rows >= BAND && columns >= 4 * PANEL && k.saturating_mul(columns) >= PACK_FROM;
-    if large { k.saturating_mul(BAND + PANEL) } else { 0 }
+    let large = rows >= LEAST_ROWS && columns >= 4 * PANEL && k.saturating_mul(columns) >= PACK_FROM;
+    if large { k.saturating_mul(band_rows(k, rows) + PANEL) } else { 0 }
 }
 
 /// Elements of B from which on packing pays: what fills a first-level cache.
@@ -82,6 +94,68 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// The columns of A that a band of rows of the result is made of.
+#[derive(Clone, Copy)]
+enum Band<'a> {
+    /// Where they lie.
+    Plain(Columns<'a>),
+    /// In tiles, one behind the other: of each all terms, and of a term a number for each row.
+    Packed { data: &'a [f32], first_row: usize },
+}
+
+impl<'a> Band<'a> {
+    /// Copies the columns `rows` of `a`.
+    #[inline(always)]
+    fn pack<S: Simd>(s: S, a: Rows<'_>, rows: Range<usize>, to: &'a mut [f32]) -> Self {
+        let k = a.count();
+        let data = &mut to[..k * rows.len()];
+        s.outline(
+            #[inline(always)]
+            |_| {
+                for first in (0..k).step_by(PACK_TERMS) {
+                    let terms = first..k.min(first + PACK_TERMS);
+                    let mut row = rows.start;
+                    for height in row_parts(rows.len(), S::TILE_ROWS) {
+                        let tile = &mut data[(row - rows.start) * k..][..k * height];
+                        macro_rules! of_height {
+                            ($($height:literal)*) => {
+                                match height {
+                                    $($height => copy_columns::<$height>(a, terms.clone(), row, tile),)*
+                                    _ => unreachable!("a tile has 1 to TILE_ROWS rows"),
+                                }
+                            };
+                        }
+                        of_height!(1 2 3 4 5 6 7 8);
+                        row += height;
+                    }
+                }
+            },
+        );
+        Self::Packed { data, first_row: rows.start }
+    }
+
+    /// `height` rows of the result from `row` on, over k terms.
+    #[inline(always)]
+    fn tile(&self, k: usize, row: usize, height: usize) -> Strided<'a> {
+        match *self {
+            Self::Plain(a) => Strided { data: a.data, start: a.at(row), step: a.stride, across: 1 },
+            Self::Packed { data, first_row } => Strided { data, start: (row - first_row) * k, step: height, across: 1 },
+        }
+    }
+}
+
+/// Rows of A that are packed together: their lines stay in cache from one tile to the next.
+const PACK_TERMS: usize = 16;
+
+/// MR columns of some terms of A, to where they belong in a tile of all terms.
+#[inline(always)]
+fn copy_columns<const MR: usize>(a: Rows<'_>, terms: Range<usize>, column: usize, tile: &mut [f32]) {
+    let tile = &mut tile[terms.start * MR..terms.end * MR];
+    for (to, term) in tile.chunks_exact_mut(MR).zip(terms) {
+        to.copy_from_slice(a.part(term, column..column + MR));
+    }
+}
+
 /// `sink(Aᵀ·B)` for rows `rows` of the result, with `A: [k × m]` and `B: [k × n]`. With
 /// [`transposed_scratch_len`] floats of scratch large ones are packed.
 #[inline(always)]
@@ -96,11 +170,12 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
     let k = a.count();
     let needed = transposed_scratch_len(k, rows.len(), b.width);
     let packs = S::LANES > 1 && needed > 0 && needed <= scratch.len();
-    let (a_scratch, b_scratch) = scratch.split_at_mut(if packs { k * BAND } else { 0 });
+    let most = if packs { band_rows(k, rows.len()) } else { rows.len() };
+    let (a_scratch, b_scratch) = scratch.split_at_mut(if packs { k * most } else { 0 });
     let mut start = rows.start;
     while start < rows.end {
-        let band = start..rows.end.min(start + BAND);
-        let a = if packs { Columns::pack(s, a, band.clone(), BAND, a_scratch) } else { Columns::of(a) };
+        let band = start..rows.end.min(start + most);
+        let a = if packs { Band::pack(s, a, band.clone(), a_scratch) } else { Band::Plain(Columns::of(a)) };
         let mut column = 0;
         while column < b.width {
             let vectors = panel_vectors::<S>(b.width - column);
@@ -118,9 +193,9 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
                 ($($vectors:literal)*) => {
                     match vectors {
                         $($vectors if columns == $vectors * S::LANES => {
-                            band_tiles::<S, K, $vectors, false>(s, a, panel, band.clone(), column..column + columns, ahead, sink);
+                            band_tiles::<S, K, $vectors, false>(s, k, a, panel, band.clone(), column..column + columns, ahead, sink);
                         }
-                        $vectors => band_tiles::<S, K, $vectors, true>(s, a, panel, band.clone(), column..column + columns, ahead, sink),)*
+                        $vectors => band_tiles::<S, K, $vectors, true>(s, k, a, panel, band.clone(), column..column + columns, ahead, sink),)*
                         _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
                     }
                 };
@@ -132,10 +207,12 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "two matrices, the part of them that is meant, and what comes next")]
 #[inline(always)]
 fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
     s: S,
-    a: Columns<'_>,
+    k: usize,
+    a: Band<'_>,
     b: Columns<'_>,
     band: Range<usize>,
     columns: Range<usize>,
@@ -151,7 +228,7 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
             ($($height:literal)*) => {
                 match rows {
                     $($height if $height <= S::TILE_ROWS => {
-                        transposed_tile::<S, K, $height, NV, PART>(s, a, b, row, columns.clone(), sink);
+                        transposed_tile::<S, K, $height, NV, PART>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink);
                     })*
                     _ => unreachable!("a tile has 1 to TILE_ROWS rows"),
                 }
@@ -162,11 +239,12 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
     }
 }
 
-/// One tile of Aᵀ·B: `Σ a[k][row + r] · b[k][column ..]`, over all blocks of k.
+/// One tile of Aᵀ·B: `Σ a[k][r] · b[k][column ..]`, over all blocks of k.
 #[inline(always)]
 fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const PART: bool>(
     s: S,
-    a: Columns<'_>,
+    terms: usize,
+    a: Strided<'_>,
     b: Columns<'_>,
     row: usize,
     columns: Range<usize>,
@@ -177,12 +255,11 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
     if sink.is_large() {
         sink.prefetch(s, row..row + MR, column, columns);
     }
-    let terms = a.data.len() / a.stride;
     let mut total = [[s.splat(0.0); NV]; MR];
-    let (from, b_from) = (a.at(row), b.at(column));
+    let b_from = b.at(column);
     for first in (0..terms).step_by(BLOCK) {
         let mut acc = [[s.splat(0.0); NV]; MR];
-        let a = Strided { data: a.data, start: first * a.stride + from, step: a.stride, across: 1 };
+        let a = Strided { start: a.start + first * a.step, ..a };
         let b = Strided { data: b.data, start: first * b.stride + b_from, step: b.stride, across: 0 };
         walk::<1, MR>(
             BLOCK.min(terms - first),
