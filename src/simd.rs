@@ -27,7 +27,7 @@ mod walk;
 mod x86_64;
 
 pub use isa::{Arithmetic, Isa};
-pub(crate) use isa::{Level, dispatch, on_one_lane};
+pub(crate) use isa::{Level, apart, dispatch, on_one_lane};
 pub(crate) use scalar::Scalar;
 pub(crate) use walk::{Strided, tile_rows, walk};
 

@@ -11,7 +11,7 @@ use super::rows::{
     Ahead, BLOCK, PANEL, Rows, RowsMut, columns_of, copy_rows, load_lanes, panel_columns, prefetch, row_parts,
     store_lanes,
 };
-use crate::simd::{Simd, Strided, walk};
+use crate::simd::{Simd, Strided, apart, walk};
 use core::ops::Range;
 
 /// What becomes of a product's elements.
@@ -330,7 +330,7 @@ fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bool, const O
             ($($height:literal)*) => {
                 match rows {
                     $($height if $height <= most_rows::<S>(NV) => {
-                        one_tile::<S, E, $height, NV, PART, OUT_PART>(s, left, right, target, row, columns.clone(), #[inline(always)] |_| {});
+                        apart!(s => one_tile::<S, E, $height, NV, PART, OUT_PART>(s, left, right, target, row, columns.clone(), #[inline(always)] |_| {}));
                     })*
                     _ => unreachable!("a tile has 1 to most_rows rows"),
                 }
@@ -358,13 +358,13 @@ fn packing_tile<S: Simd, E: Epilogue<S>, const NV: usize>(
         ($($height:literal)*) => {
             match S::TILE_ROWS {
                 $($height if $height == S::TILE_ROWS => {
-                    one_tile::<S, E, $height, NV, false, false>(s, left, right, target, left.rows.start, columns, #[inline(always)] |vectors| {
+                    apart!(s => one_tile::<S, E, $height, NV, false, false>(s, left, right, target, left.rows.start, columns, #[inline(always)] |vectors| {
                         let (to, after) = core::mem::take(&mut rest).split_at_mut(NV * S::LANES);
                         for v in 0..NV {
                             store_lanes(s, vectors[v], &mut to[v * S::LANES..], S::LANES);
                         }
                         rest = after;
-                    });
+                    }));
                 })*
                 _ => unreachable!("a tile has 4, 6 or 8 rows"),
             }

@@ -15,7 +15,7 @@ use super::rows::{load_lanes, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
 use crate::loss::{Labels, Loss, Objective};
-use crate::simd::{Simd, dispatch};
+use crate::simd::{Simd, apart, dispatch};
 use elementwise::{binary_cross_entropy, derivatives, elementwise, smoothed, squared_error};
 pub(crate) use lean::lean_loss;
 pub(crate) use members::{MembersOutput, members_loss, members_scratch_len, members_softmax};
@@ -94,22 +94,22 @@ fn loss_and_delta_in<S: Simd>(s: S, output: Output<'_>) {
             leave_out(s, mask, terms);
         }
         (Loss::CrossEntropy, labels) if mask.is_none() => {
-            cross_entropy::cross_entropy(s, values, labels, delta, terms, width, scale);
+            apart!(s => cross_entropy::cross_entropy(s, values, labels, delta, terms, width, scale));
         }
         (Loss::CrossEntropy, labels) => {
             let soft = cross_entropy::SoftTargets::new(0.0, labels, mask, width);
-            cross_entropy::of_soft_targets(s, values, soft, delta, terms, scale);
+            apart!(s => cross_entropy::of_soft_targets(s, values, soft, delta, terms, scale));
         }
         (Loss::SmoothedCrossEntropy { smoothing }, labels) => {
             let soft = cross_entropy::SoftTargets::new(smoothing, labels, mask, width);
-            cross_entropy::of_soft_targets(s, values, soft, delta, terms, scale);
+            apart!(s => cross_entropy::of_soft_targets(s, values, soft, delta, terms, scale));
         }
         (Loss::Custom(function), Labels::Values(targets)) => {
             if activation == Activation::Softmax {
                 softmax_rows(s, values, width);
             }
             custom::custom(s, function, activation, values, targets, mask, delta, terms, width, scale, scratch);
-            through_activation(s, activation, mask, delta, values, width);
+            apart!(s => through_activation(s, activation, mask, delta, values, width));
         }
         (Loss::HalfMeanSquaredError | Loss::MeanSquaredError, Labels::Values(targets))
             if !activation.slopes_at_pre_activation() =>
@@ -117,15 +117,17 @@ fn loss_and_delta_in<S: Simd>(s: S, output: Output<'_>) {
             if activation == Activation::Softmax {
                 softmax_rows(s, values, width);
             }
-            elementwise(
-                s,
-                values,
-                targets,
-                delta,
-                terms,
-                #[inline(always)]
-                |y, t| squared_error(s, activation, y, t, s.splat(scale)),
-            );
+            apart!(s => {
+                elementwise(
+                    s,
+                    values,
+                    targets,
+                    delta,
+                    terms,
+                    #[inline(always)]
+                    |y, t| squared_error(s, activation, y, t, s.splat(scale)),
+                );
+            });
             leave_out(s, mask, delta);
             leave_out(s, mask, terms);
             if activation == Activation::Softmax {
@@ -138,11 +140,11 @@ fn loss_and_delta_in<S: Simd>(s: S, output: Output<'_>) {
             }
             delta.copy_from_slice(values);
             if activation.slopes_at_pre_activation() {
-                activate(s, activation, delta);
+                apart!(s => activate(s, activation, delta));
             }
             derivatives(s, loss, scale, delta, targets, terms);
             leave_out(s, mask, terms);
-            through_activation(s, activation, mask, delta, values, width);
+            apart!(s => through_activation(s, activation, mask, delta, values, width));
         }
         (_, Labels::Classes(_)) => unreachable!("Objective::check has refused classes for this loss"),
     }

@@ -8,7 +8,7 @@
 use super::rows::{
     Ahead, BLOCK, PANEL, Rows, columns_of, load_lanes, panel_columns, panel_vectors, row_parts, store_lanes,
 };
-use crate::simd::{Simd, Strided, walk};
+use crate::simd::{Simd, Strided, apart, walk};
 use core::ops::Range;
 
 /// What becomes of the elements of [`transposed_product`].
@@ -228,7 +228,7 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
             ($($height:literal)*) => {
                 match rows {
                     $($height if $height <= S::TILE_ROWS => {
-                        transposed_tile::<S, K, $height, NV, PART>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink);
+                        apart!(s => transposed_tile::<S, K, $height, NV, PART>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink));
                     })*
                     _ => unreachable!("a tile has 1 to TILE_ROWS rows"),
                 }

@@ -194,6 +194,25 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
+/// Calls part of a kernel: `apart!(s => part(s, …))`, in builds with debug assertions in a function of its own. Without
+/// optimisation, what is inlined keeps its variables to itself, and those of tiles of all sizes would overflow the stack.
+#[cfg(debug_assertions)]
+macro_rules! apart {
+    ($s:ident => $part:expr) => {
+        $s.outline(
+            #[inline(always)]
+            |$s| $part,
+        )
+    };
+}
+#[cfg(not(debug_assertions))]
+macro_rules! apart {
+    ($s:ident => $part:expr) => {
+        $part
+    };
+}
+pub(crate) use apart;
+
 /// Calls what is there for one lane, if that is what the [`Isa`] has, else something else:
 /// `on_one_lane!(isa, s => kernel(s, …); kernel_of_many(isa, …))`.
 macro_rules! on_one_lane {
