@@ -100,6 +100,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `if mask { a } else { b }`.
     fn select(self, mask: Self::Mask, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// The first lane.
+    fn first(self, v: Self::Vector) -> f32;
     /// Adds 16 partial sums, which lie in the first `16 / LANES` vectors, in the order of [`fold16`].
     fn fold(self, sums: [Self::Vector; 16]) -> f32;
     /// Lane r: the lanes of `rows[r]` joined by `f`, those LANES / 2 apart, then those half as far, down to 1. The

@@ -5,7 +5,7 @@
 use super::dense_forward::with_bias;
 use super::dense_update::update_lanes;
 use super::rows::{Rows, RowsMut, load_lanes, store_lanes};
-use super::{one_lane, output, reduce};
+use super::{one_lane, reduce};
 use crate::Isa;
 use crate::activation::{Activation, Activations};
 use crate::backend::Engine;
@@ -93,7 +93,7 @@ fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gr
             for (i, value) in values.iter_mut().enumerate() {
                 let y = *value;
                 let dot = gradient.dot(s, delta, i);
-                *value = output::lane(s, activation.delta(s, s.splat(dot), s.splat(y)));
+                *value = s.first(activation.delta(s, s.splat(dot), s.splat(y)));
                 gradient.row(s, delta, i, y, None);
             }
             values.len()
@@ -163,7 +163,7 @@ impl Gradient<'_> {
                 update_lanes(s, rule, params, state, at, 1, gradient);
             }
             // Not added: the gradient is a whole sum, and one that is −0 would turn into +0.
-            Self::Add(_, sums) => sums[at] = output::lane(s, gradient),
+            Self::Add(_, sums) => sums[at] = s.first(gradient),
         }
     }
 

@@ -6,7 +6,6 @@ use super::dropout::Dropout;
 use super::embedding::Embedded;
 use super::lean::Gradient;
 use super::norm::{Affine, delta_below, hat, means_of};
-use super::output::lane;
 use crate::Isa;
 use crate::activation::Activation;
 use crate::layout::{Layout, Source};
@@ -79,7 +78,7 @@ impl Below<'_> {
                     d = if factor > 0.0 { d * factor } else { 0.0 };
                 }
                 let slope_at = kept.map_or(values[i], |kept| kept[i]);
-                values[i] = lane(s, activation.delta(s, s.splat(d), s.splat(slope_at)));
+                values[i] = s.first(activation.delta(s, s.splat(d), s.splat(slope_at)));
             }
         }
     }
@@ -126,7 +125,7 @@ fn any_layer_in<S: Simd>(s: S, kind: LeanKind<'_>, delta: &[f32], mut below: Bel
             for (i, &d) in delta.iter().enumerate() {
                 let (x, d, gamma) = (s.splat(below.all_x()[i]), s.splat(d), s.splat(gradient.params()[i]));
                 if below.is_wanted() {
-                    below.set(s, i, lane(s, delta_below(s, d, x, gamma, moments, means)));
+                    below.set(s, i, s.first(delta_below(s, d, x, gamma, moments, means)));
                 }
                 let g = s.mul_add(hat(s, x, moments), d, s.splat(0.0));
                 gradient.element(s, i, g, None);

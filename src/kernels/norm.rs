@@ -78,7 +78,7 @@ fn moments_of<S: Simd>(s: S, x: &[f32], centered: bool, epsilon: f32) -> [f32; 2
 #[inline(always)]
 fn inverse_root<S: Simd>(s: S, variance: f32, epsilon: f32) -> f32 {
     let root = s.sqrt(s.splat(variance + epsilon));
-    super::output::lane(s, s.div(s.splat(1.0), root))
+    s.first(s.div(s.splat(1.0), root))
 }
 
 #[inline(always)]

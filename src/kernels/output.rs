@@ -200,11 +200,3 @@ fn slope_in<S: Simd>(s: S, activation: Activation, delta: &mut [f32], at: &[f32]
         store_lanes(s, d, &mut delta[i..], lanes);
     }
 }
-
-/// The first lane.
-#[inline(always)]
-pub(crate) fn lane<S: Simd>(s: S, v: S::Vector) -> f32 {
-    let mut lane = [0.0];
-    s.store_part(v, &mut lane);
-    lane[0]
-}

@@ -136,6 +136,7 @@ impl<const FUSED: bool> Simd for Neon<FUSED> {
         min = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vbslq_f32(vcltq_f32(a, b), a, b) }
         gt = |a: float32x4_t, b: float32x4_t| -> uint32x4_t { vcgtq_f32(a, b) }
         select = |mask: uint32x4_t, a: float32x4_t, b: float32x4_t| -> float32x4_t { vbslq_f32(mask, a, b) }
+        first = |v: float32x4_t| -> f32 { vgetq_lane_f32::<0>(v) }
         fold = |sums: [float32x4_t; 16]| -> f32 {
             let fours = vaddq_f32(vaddq_f32(sums[0], sums[2]), vaddq_f32(sums[1], sums[3]));
             vpadds_f32(vadd_f32(vget_low_f32(fours), vget_high_f32(fours)))

@@ -102,6 +102,10 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
         if mask { a } else { b }
     }
     #[inline(always)]
+    fn first(self, v: f32) -> f32 {
+        v
+    }
+    #[inline(always)]
     fn fold(self, sums: [f32; 16]) -> f32 {
         fold16(sums)
     }

@@ -131,6 +131,7 @@ token! {
     min = |a: vector, b: vector| -> vector { _mm256_min_ps(a, b) }
     gt = |a: vector, b: vector| -> mask { _mm256_cmp_ps::<_CMP_GT_OQ>(a, b) }
     select = |mask: mask, a: vector, b: vector| -> vector { _mm256_blendv_ps(b, a, mask) }
+    first = |v: vector| -> float { _mm256_cvtss_f32(v) }
     fold = |sums: partials| -> float { fold8(_mm256_add_ps(sums[0], sums[1])) }
     to_bits = |a: vector| -> ints { _mm256_castps_si256(a) }
     from_bits = |a: ints| -> vector { _mm256_castsi256_ps(a) }
@@ -167,6 +168,7 @@ token! {
     min = |a: vector, b: vector| -> vector { _mm512_min_ps(a, b) }
     gt = |a: vector, b: vector| -> mask { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) }
     select = |mask: mask, a: vector, b: vector| -> vector { _mm512_mask_blend_ps(mask, b, a) }
+    first = |v: vector| -> float { _mm512_cvtss_f32(v) }
     fold = |sums: partials| -> float {
         let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sums[0])));
         fold8(_mm256_add_ps(_mm512_castps512_ps256(sums[0]), upper))

@@ -1,7 +1,6 @@
 //! Cross-entropy, fused with softmax: for the batch schedule, and in place for the lean one.
 #![forbid(unsafe_code)]
 
-use super::lane;
 use super::lean::block_sum;
 use super::softmax::{GROUP, Sums, largest, softmax_group, softmax_row};
 use crate::kernels::map::map;
@@ -44,7 +43,7 @@ pub(super) fn cross_entropy<S: Simd>(
                         |p, _| s.mul(p, scale),
                     );
                     let right = s.mul(s.sub(s.splat(p[class]), s.splat(1.0)), scale);
-                    delta[class] = lane(s, right);
+                    delta[class] = s.first(right);
                 }
                 Labels::Values(targets) => {
                     let targets = &targets[row * width..(row + 1) * width];
@@ -116,8 +115,8 @@ pub(super) fn lean<S: Simd>(s: S, top: &mut [f32], labels: Labels<'_>, scale: f3
                 #[inline(always)]
                 |p| s.mul(p, c),
             );
-            top[class] = lane(s, right);
-            lane(s, math::ln(s, s.splat(sum))) + (largest - z)
+            top[class] = s.first(right);
+            s.first(math::ln(s, s.splat(sum))) + (largest - z)
         }
         Labels::Values(targets) => {
             let (largest, ln_sum) = logarithm_of_sum(s, top);
@@ -153,7 +152,7 @@ fn logarithm_of_sum<S: Simd>(s: S, z: &[f32]) -> (f32, f32) {
             );
         },
     );
-    (largest, lane(s, math::ln(s, s.splat(sum))))
+    (largest, s.first(math::ln(s, s.splat(sum))))
 }
 
 /// Targets of a cross-entropy that are smoothed or masked: `tⱼ·(1 − smoothing) + smoothing/outputs`, +0 where masked.

@@ -4,7 +4,7 @@
 use super::elementwise::{binary_cross_entropy, derivatives, elementwise, smoothed, squared_error};
 use super::softmax::softmax_row;
 use super::weights::Weighing;
-use super::{activate, cross_entropy, custom, lane, slope_in};
+use super::{activate, cross_entropy, custom, slope_in};
 use crate::Isa;
 use crate::activation::Activation;
 use crate::kernels::reduce;
@@ -246,8 +246,8 @@ fn in_place<S: Simd>(
     // One output needs no buffers. The other partial sums turn a term of −0 into +0.
     if let ([value], [target], true) = (&mut *values, targets, weighing.is_plain()) {
         let (_, delta, term) = f(s.splat(*value), s.splat(*target));
-        *value = lane(s, delta);
-        return lane(s, s.add(s.splat(0.0), term));
+        *value = s.first(delta);
+        return s.first(s.add(s.splat(0.0), term));
     }
     block_sum(
         values.len(),
