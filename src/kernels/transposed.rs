@@ -35,10 +35,12 @@ const BAND: usize = 96 * 1024;
 /// Rows of the result from which on packing pays.
 const LEAST_ROWS: usize = 128;
 
+/// Rows that are a whole number of tiles on all instruction sets.
+const TILES: usize = 24;
+
 /// Rows of the result whose columns of A are packed at a time: bands of nearly the same size, but for the last of a
 /// whole number of tiles on all instruction sets.
 const fn band_rows(k: usize, rows: usize) -> usize {
-    const TILES: usize = 24;
     // Few rows, and B would be packed too often for what they compute with it.
     let most = if k > BAND / LEAST_ROWS { LEAST_ROWS } else { BAND / k };
     rows.div_ceil(rows.div_ceil(most)).next_multiple_of(TILES)
@@ -168,9 +170,10 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
     scratch: &mut [f32],
 ) {
     let k = a.count();
-    let needed = transposed_scratch_len(k, rows.len(), b.width);
-    let packs = S::LANES > 1 && needed > 0 && needed <= scratch.len();
-    let most = if packs { band_rows(k, rows.len()) } else { rows.len() };
+    // The scratch is for all rows of a layer; some of them may come in larger bands.
+    let fits = (scratch.len() / k).saturating_sub(PANEL) / TILES * TILES;
+    let packs = S::LANES > 1 && fits > 0 && transposed_scratch_len(k, rows.len(), b.width) > 0;
+    let most = if packs { band_rows(k, rows.len()).min(fits) } else { rows.len() };
     let (a_scratch, b_scratch) = scratch.split_at_mut(if packs { k * most } else { 0 });
     let mut start = rows.start;
     while start < rows.end {
