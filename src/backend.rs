@@ -53,6 +53,11 @@ impl Engine {
         Self { isa, backend: Backend::OWN }
     }
 
+    /// Whether all is done by this crate's kernels.
+    pub(crate) fn is_own(self) -> bool {
+        self.backend == Backend::OWN
+    }
+
     /// Whether a product of `m × k` by `k × n` is matrixmultiply's work.
     #[cfg(feature = "alloc")]
     pub(crate) fn leaves(self, m: usize, k: usize, n: usize) -> bool {

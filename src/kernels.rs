@@ -17,6 +17,7 @@ mod matrixmultiply;
 mod members;
 mod norm;
 mod one_lane;
+mod one_sample;
 mod output;
 mod pack;
 mod penalty;
@@ -40,7 +41,7 @@ pub(crate) use dense_update::{Band, Operands, apply, split_state, update};
 pub(crate) use dropout::Dropout;
 pub(crate) use embedding::{Embedded, embed, embed_delta, embedding_update};
 pub(crate) use follow::{Addend, Back, Follow, add, back, follow};
-pub(crate) use lean::{Gradient, Neurons, forward as lean_forward, layer as lean_layer};
+pub(crate) use lean::{Gradient, Neurons, layer as lean_layer};
 pub(crate) use lean_layers::{Below, LeanKind, Residuals, Values, any_layer as lean_any_layer};
 pub(crate) use map::activate;
 pub(crate) use members::{
@@ -50,6 +51,8 @@ pub(crate) use norm::{
     Affine, Features, approach, feature_moments, feature_norm, feature_norm_delta, feature_sums, sample_norm,
     sample_norm_delta, sample_norm_update, standardize, standardize_delta,
 };
+pub(crate) use one_lane::{forward as one_lane_forward, layer as one_lane_layer};
+pub(crate) use one_sample::forward as one_sample_forward;
 pub(crate) use output::{
     MembersOutput, Output, lean_loss, lean_slope, loss_and_delta, members_loss, members_scratch_len, members_softmax,
     slope, softmax,

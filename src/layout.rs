@@ -42,6 +42,8 @@ pub struct Layout<'a> {
     lowest: usize,
     /// The activations of its layers.
     activations: Activations,
+    /// Where the last layer's block begins in the workspace of the lean schedule, and where it ends.
+    lean_top: [usize; 2],
 }
 
 /// How a step runs through the network.
@@ -116,15 +118,6 @@ impl Place<'_> {
     /// Its statistics: two rows, as wide as its inputs.
     pub(crate) fn statistics<'p>(&self, params: &'p [f32]) -> (&'p [f32], &'p [f32]) {
         params[self.statistics..self.statistics + 2 * self.inputs].split_at(self.inputs)
-    }
-}
-
-/// Outputs and parameters of a layer, the usual kind first.
-#[inline]
-const fn extent(layer: &Layer, inputs: usize) -> (usize, usize) {
-    match layer.kind {
-        Kind::Dense { units, bias, .. } => (units, (inputs + bias as usize) * units),
-        _ => (layer.outputs(inputs), rows(layer, inputs) * row_len(layer, inputs)),
     }
 }
 
@@ -211,7 +204,7 @@ impl<'a> Layout<'a> {
             index += 1;
         }
         let params_len = trainable_len + statistics;
-        Ok(Self {
+        let mut layout = Self {
             inputs,
             layers,
             outputs: width,
@@ -224,7 +217,11 @@ impl<'a> Layout<'a> {
             penalized,
             lowest,
             activations,
-        })
+            lean_top: [0; 2],
+        };
+        let last = layers.len() - 1;
+        layout.lean_top = [layout.lean_offset(last), layout.lean_end(last)];
+        Ok(layout)
     }
 
     /// Inputs per sample.
@@ -262,6 +259,18 @@ impl<'a> Layout<'a> {
         self.trainable_len() * optimizer.state_per_parameter()
     }
 
+    /// Floats of workspace in the lean schedule: one per neuron; two where a slope does not follow from the
+    /// value, that is for GELU, SiLU, mish and hard swish, and for most activations under
+    /// dropout; and two for each norm over features.
+    pub const fn lean_workspace_len(&self) -> usize {
+        self.lean_top[1]
+    }
+
+    /// Where the values of the last layer begin in the workspace of the lean schedule.
+    pub(crate) const fn lean_top(&self) -> usize {
+        self.lean_top[0]
+    }
+
     /// The activations of its layers.
     pub(crate) const fn activations(&self) -> Activations {
         self.activations
@@ -293,19 +302,30 @@ impl<'a> Layout<'a> {
     }
 
     /// Where the first layer stands.
+    #[inline(always)]
     pub(crate) const fn first(&self) -> Place<'a> {
         let layer = &self.layers[0];
         let (inputs, statistics) = (self.inputs, self.trainable_len);
-        let (outputs, params) = extent(layer, inputs);
+        let (outputs, params) = self.extent(layer, inputs);
         Place { index: 0, layer, inputs, outputs, offset: 0, params, statistics }
     }
 
-    /// Where the layer above `place` stands.
+    /// Outputs and parameters of a layer. (A step of a small network feels what it takes to tell kinds apart.)
+    #[inline(always)]
+    const fn extent(&self, layer: &Layer, inputs: usize) -> (usize, usize) {
+        match layer.kind {
+            Kind::Dense { units, .. } if self.plain => (units, (inputs + 1) * units),
+            _ => (layer.outputs(inputs), rows(layer, inputs) * row_len(layer, inputs)),
+        }
+    }
+
+    /// Where the layer above `place` stands. (Inlined, so that it stays in registers.)
+    #[inline(always)]
     pub(crate) const fn next(&self, place: &Place<'a>) -> Place<'a> {
         let (index, inputs, layer) = (place.index + 1, place.outputs, &self.layers[place.index + 1]);
-        let statistics = place.statistics + place.statistics_len();
+        let statistics = place.statistics + if self.plain { 0 } else { place.statistics_len() };
         let offset = place.offset + place.params;
-        let (outputs, params) = extent(layer, inputs);
+        let (outputs, params) = self.extent(layer, inputs);
         Place { index, layer, inputs, outputs, offset, params, statistics }
     }
 
@@ -350,7 +370,8 @@ impl<'a> Layout<'a> {
     }
 
     /// Where layer `index` stands, whose parameters end at `end`.
-    fn below(&self, index: usize, end: usize) -> Place<'a> {
+    #[inline(always)]
+    pub(crate) fn below(&self, index: usize, end: usize) -> Place<'a> {
         let layer = &self.layers[index];
         let inputs = match index {
             0 => Some(self.inputs),
@@ -358,7 +379,7 @@ impl<'a> Layout<'a> {
         };
         match inputs {
             Some(inputs) if self.plain => {
-                let (outputs, params) = extent(layer, inputs);
+                let (outputs, params) = self.extent(layer, inputs);
                 Place { index, layer, inputs, outputs, offset: end - params, params, statistics: self.trainable_len }
             }
             // How wide it is, the layers below say.

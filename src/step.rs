@@ -183,14 +183,18 @@ impl<'a> Mlp<'a> {
         StepError::check(Buffer::Outputs, kernels::length(batch, self.layout.outputs())?, y.len())?;
         let needed = self.predict_workspace_len(batch).or(Err(StepError::TooLarge))?;
         StepError::check_at_least(Buffer::Workspace, needed, workspace.len())?;
-        match self.schedule {
-            Schedule::Batch => predict::predict(self, params, x, y, workspace),
-            Schedule::Lean => {
-                let rows = x.chunks_exact(self.layout.inputs()).zip(y.chunks_exact_mut(self.layout.outputs()));
-                for (x, y) in rows {
-                    y.copy_from_slice(lean::forward(self, Mode::Inference, params, x, workspace, false));
-                }
-            }
+        // One sample asks for nothing that a batch needs, and the sums are the same.
+        let is_lean = self.schedule == Schedule::Lean
+            || batch == 1 && self.engine.is_own() && self.layout.lean_workspace_len() <= workspace.len();
+        if !is_lean {
+            predict::predict(self, params, x, y, workspace);
+            return Ok(());
+        }
+        let (inputs, outputs) = (self.layout.inputs(), self.layout.outputs());
+        for row in 0..batch {
+            let x = &x[row * inputs..][..inputs];
+            let values = lean::forward(self, Mode::Inference, params, x, workspace, false);
+            y[row * outputs..][..outputs].copy_from_slice(values);
         }
         Ok(())
     }

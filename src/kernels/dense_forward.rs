@@ -182,13 +182,19 @@ impl<S: Simd> Epilogue<S> for BiasActivation<'_> {
 
     #[inline(always)]
     fn settle(&self, s: S, stored: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>) {
-        if !matches!(self.activation, Activation::Linear | Activation::Relu | Activation::Softmax) {
+        if has_own_pass(self.activation) {
             s.outline(
                 #[inline(always)]
                 |s| apply(s, self.activation, stored, rows, columns),
             );
         }
     }
+}
+
+/// Whether values take a pass over the pre-activations, by the layer.
+#[inline(always)]
+pub(super) const fn has_own_pass(activation: Activation) -> bool {
+    !matches!(activation, Activation::Linear | Activation::Relu | Activation::Softmax)
 }
 
 /// Replaces pre-activations by values.

@@ -2,16 +2,13 @@
 //! below it and for its update.
 #![forbid(unsafe_code)]
 
-use super::dense_forward::with_bias;
 use super::dense_update::update_lanes;
-use super::rows::{Rows, RowsMut, load_lanes, store_lanes};
-use super::{one_lane, reduce};
-use crate::Isa;
-use crate::activation::{Activation, Activations};
-use crate::backend::Engine;
+use super::reduce;
+use super::rows::{load_lanes, store_lanes};
+use crate::activation::Activation;
 use crate::optimizer::Rule;
 use crate::penalty::Penalty;
-use crate::simd::{Simd, dispatch, on_one_lane};
+use crate::simd::Simd;
 
 /// What feeds a layer.
 pub(crate) enum Neurons<'a> {
@@ -42,38 +39,12 @@ pub(crate) enum Gradient<'a> {
     Add(&'a [f32], &'a mut [f32]),
 }
 
-/// `y = activation(x·W + b)`, with one of some activations. Softmax is left to the caller.
-pub(crate) fn forward(
-    isa: Isa,
-    x: &[f32],
-    weights: &[f32],
-    bias: &[f32],
-    activation: Activation,
-    among: Activations,
-    y: &mut [f32],
-) {
-    on_one_lane!(isa, s => one_lane::forward(s, x, weights, bias, activation, among, y); {
-        let (inputs, outputs) = (x.len(), y.len());
-        let y = RowsMut::dense(y, outputs);
-        with_bias(Engine::own(isa), Rows::dense(x, inputs), weights, bias, activation, y, &mut []);
-    });
-}
-
-/// Passes a layer's delta on below, and lets its gradient `xᵀ·delta` do its work. The activation below is one of some.
+/// Passes a layer's delta on below, and lets its gradient `xᵀ·delta` do its work.
 ///
 /// A delta below is the dot product of a row of W with `delta: [out]`, in 16
 /// partial sums, with the row as it was before its update.
 #[inline(always)]
-pub(crate) fn layer(isa: Isa, delta: &[f32], neurons: Neurons<'_>, among: Activations, gradient: Gradient<'_>) {
-    on_one_lane!(
-        isa,
-        s => one_lane::layer(s, delta, neurons, among, gradient);
-        dispatch!(isa, s => layer_in(s, delta, neurons, gradient))
-    );
-}
-
-#[inline(always)]
-fn layer_in<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gradient<'_>) {
+pub(crate) fn layer<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gradient<'_>) {
     let inputs = match neurons {
         neurons if delta.len() == 1 => one_output(s, delta[0], neurons, &mut gradient),
         Neurons::Inputs(x) => {
@@ -241,9 +212,12 @@ impl Gradient<'_> {
 /// `row[j] = f(row[j], delta[j])`.
 #[inline(always)]
 fn over_row<S: Simd>(s: S, row: &mut [f32], delta: &[f32], f: impl Fn(S::Vector, S::Vector) -> S::Vector) {
-    for at in (0..delta.len()).step_by(S::LANES) {
-        let lanes = S::LANES.min(delta.len() - at);
-        let v = f(load_lanes(s, &row[at..], lanes), load_lanes(s, &delta[at..], lanes));
-        store_lanes(s, v, &mut row[at..], lanes);
+    let (row, end) = S::chunks_mut(&mut row[..delta.len()]);
+    let (delta, delta_end) = S::chunks(delta);
+    for (row, delta) in row.iter_mut().zip(delta) {
+        s.store(f(s.load(row), s.load(delta)), row);
+    }
+    if !end.is_empty() {
+        s.store_part(f(s.load_part(end), s.load_part(delta_end)), end);
     }
 }

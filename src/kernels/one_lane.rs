@@ -4,7 +4,7 @@
 //! CPU without vectors.
 #![forbid(unsafe_code)]
 
-use super::dense_forward::NARROW;
+use super::dense_forward::{NARROW, has_own_pass};
 use super::lean::{Gradient, Neurons};
 use super::rows::BLOCK;
 use crate::activation::{Activation, Activations};
@@ -46,7 +46,7 @@ pub(crate) fn forward<const FUSED: bool>(
         }
     }
     s.add_bias(y, bias, activation == Activation::Relu);
-    if !matches!(activation, Activation::Linear | Activation::Relu | Activation::Softmax) {
+    if has_own_pass(activation) {
         let activation = among.known(activation);
         for y in y {
             *y = activation.value(s, *y);
@@ -56,7 +56,7 @@ pub(crate) fn forward<const FUSED: bool>(
 
 /// A layer backwards: see [`lean::layer`](super::lean::layer).
 #[inline(always)]
-pub(super) fn layer<const FUSED: bool>(
+pub(crate) fn layer<const FUSED: bool>(
     s: Scalar<FUSED>,
     delta: &[f32],
     neurons: Neurons<'_>,

@@ -17,30 +17,28 @@ use crate::kernels::{
 use crate::layer::Kind;
 use crate::layout::{Layout, Place, Source};
 use crate::loss::Objective;
+use crate::simd::{dispatch, on_one_lane};
 
 impl Layout<'_> {
-    /// Floats of workspace in the lean schedule: one per neuron; two where a slope does not follow from the
-    /// value, that is for GELU, SiLU, mish and hard swish, and for most activations under
-    /// dropout; and two for each norm over features.
-    pub const fn lean_workspace_len(&self) -> usize {
-        let last = self.layers().len() - 1;
-        self.lean_offset(last) + block_len(&self.place(last))
-    }
-
     /// Where the values of layer `index` begin in the workspace.
     pub(crate) const fn lean_offset(&self, index: usize) -> usize {
         let (mut place, mut offset) = (self.first(), 0);
         while place.index < index {
-            offset += block_len(&place);
+            offset += block_len(self, &place);
             place = self.next(&place);
         }
         offset
     }
+
+    /// Where the block of layer `index` ends.
+    pub(crate) const fn lean_end(&self, index: usize) -> usize {
+        self.lean_offset(index) + block_len(self, &self.place(index))
+    }
 }
 
 /// Floats of a layer's block in the workspace.
-const fn block_len(place: &Place<'_>) -> usize {
-    kept_end(place) + moments_len(place)
+const fn block_len(layout: &Layout<'_>, place: &Place<'_>) -> usize {
+    if layout.is_plain(place) { place.outputs } else { kept_end(place) + moments_len(place) }
 }
 
 /// Where a block's values, and what is kept beside them, end.
@@ -58,28 +56,58 @@ pub(super) fn forward<'w>(
     workspace: &'w mut [f32],
     stop_short: bool,
 ) -> &'w [f32] {
-    let last = mlp.layout.layers().len() - 1;
-    let (mut at, mut before) = (0, 0);
-    for place in mlp.layout.places() {
-        let (below, block) = workspace.split_at_mut(at);
-        let feed = if place.index == 0 { x } else { &below[before..][..place.inputs] };
-        let activation = if stop_short && place.index == last { Activation::Linear } else { place.layer.activation };
-        if mlp.layout.is_plain(&place) {
-            let (weights, bias) = place.split(params);
-            let (among, y) = (mlp.layout.activations(), &mut block[..place.outputs]);
-            kernels::lean_forward(mlp.engine.isa, feed, weights, bias, activation, among, y);
-        } else {
-            let block = &mut block[..block_len(&place)];
-            any_forward(mlp, mode, &place, params, x, feed, below, block, activation);
-        }
-        before = at;
-        at += block_len(&place);
-    }
+    // Chosen once for all layers: by itself, one of a small network takes no longer than the choice.
+    on_one_lane!(
+        mlp.engine.isa,
+        s => layers_forward(mlp, mode, params, x, workspace, stop_short, #[inline(always)] |x, w, b, activation, y| {
+            kernels::one_lane_forward(s, x, w, b, activation, mlp.layout.activations(), y);
+        });
+        dispatch!(
+            mlp.engine.isa,
+            s => layers_forward(mlp, mode, params, x, workspace, stop_short, #[inline(always)] |x, w, b, activation, y| {
+                kernels::one_sample_forward(s, x, w, b, activation, y);
+            })
+        )
+    );
     let top = top(mlp, workspace);
     if mlp.layout.output_activation() == Activation::Softmax && !stop_short {
         kernels::softmax(mlp.engine.isa, top, top.len());
     }
     top
+}
+
+/// [`forward`], given the kernel of a plain layer.
+#[inline(always)]
+fn layers_forward(
+    mlp: &Mlp<'_>,
+    mode: Mode,
+    params: &[f32],
+    x: &[f32],
+    workspace: &mut [f32],
+    stop_short: bool,
+    plain: impl Fn(&[f32], &[f32], &[f32], Activation, &mut [f32]),
+) {
+    let last = mlp.layout.layers().len() - 1;
+    let (mut at, mut before) = (0, 0);
+    let mut place = mlp.layout.first();
+    loop {
+        let (below, block) = workspace.split_at_mut(at);
+        let feed = if place.index == 0 { x } else { &below[before..][..place.inputs] };
+        let activation = if stop_short && place.index == last { Activation::Linear } else { place.layer.activation };
+        if mlp.layout.is_plain(&place) {
+            let (weights, bias) = place.split(params);
+            plain(feed, weights, bias, activation, &mut block[..place.outputs]);
+        } else {
+            let block = &mut block[..block_len(&mlp.layout, &place)];
+            any_forward(mlp, mode, &place, params, x, feed, below, block, activation);
+        }
+        if place.index == last {
+            return;
+        }
+        before = at;
+        at += block_len(&mlp.layout, &place);
+        place = mlp.layout.next(&place);
+    }
 }
 
 /// One layer of any kind forward, with all that may follow.
@@ -113,7 +141,7 @@ fn any_forward(
 
 /// The values that [`forward`] has left.
 pub(super) fn outputs<'w>(mlp: &Mlp<'_>, workspace: &'w [f32]) -> &'w [f32] {
-    &workspace[mlp.layout.lean_offset(mlp.layout.layers().len() - 1)..][..mlp.layout.outputs()]
+    &workspace[mlp.layout.lean_top()..][..mlp.layout.outputs()]
 }
 
 /// Runs one sample forward, and leaves the delta of the last layer in the workspace; returns the loss of the data.
@@ -138,7 +166,7 @@ pub(super) fn loss(
 /// Replaces the outputs in the workspace by the delta that the caller brings.
 pub(super) fn set_delta(mlp: &Mlp<'_>, delta: Delta<'_>, workspace: &mut [f32]) {
     let activation = mlp.layout.output_activation();
-    let (outputs, start) = (mlp.layout.outputs(), mlp.layout.lean_offset(mlp.layout.layers().len() - 1));
+    let (outputs, start) = (mlp.layout.outputs(), mlp.layout.lean_top());
     let (top, kept) = workspace[start..].split_at_mut(outputs);
     match delta {
         Delta::PreActivations(delta) => top.copy_from_slice(delta),
@@ -152,7 +180,7 @@ pub(super) fn set_delta(mlp: &Mlp<'_>, delta: Delta<'_>, workspace: &mut [f32]) 
 }
 
 fn top<'w>(mlp: &Mlp<'_>, workspace: &'w mut [f32]) -> &'w mut [f32] {
-    &mut workspace[mlp.layout.lean_offset(mlp.layout.layers().len() - 1)..][..mlp.layout.outputs()]
+    &mut workspace[mlp.layout.lean_top()..][..mlp.layout.outputs()]
 }
 
 /// Runs the delta in the workspace backward, updating each layer on the way.
@@ -161,18 +189,44 @@ pub(super) fn backward(
     mlp: &Mlp<'_>,
     mode: Mode,
     x: &[f32],
+    target: Update<'_>,
+    workspace: &mut [f32],
+    input_delta: Option<&mut [f32]>,
+) {
+    on_one_lane!(
+        mlp.engine.isa,
+        s => layers_backward(mlp, mode, x, target, workspace, input_delta, #[inline(always)] |delta, neurons, gradient| {
+            kernels::one_lane_layer(s, delta, neurons, mlp.layout.activations(), gradient);
+        });
+        dispatch!(
+            mlp.engine.isa,
+            s => layers_backward(mlp, mode, x, target, workspace, input_delta, #[inline(always)] |delta, neurons, gradient| {
+                kernels::lean_layer(s, delta, neurons, gradient);
+            })
+        )
+    );
+}
+
+/// [`backward`], given the kernel of a dense layer without penalty above another whose value gives its slope.
+#[inline(always)]
+fn layers_backward(
+    mlp: &Mlp<'_>,
+    mode: Mode,
+    x: &[f32],
     mut target: Update<'_>,
     workspace: &mut [f32],
     mut input_delta: Option<&mut [f32]>,
+    plain: impl Fn(&[f32], Neurons<'_>, Gradient<'_>),
 ) {
     if let Update::Store { gradient, .. } = &mut target {
         gradient.fill(0.0);
     }
     let layout = &mlp.layout;
-    let mut end = layout.lean_workspace_len();
+    let (mut end, mut params_end) = (layout.lean_workspace_len(), layout.trainable_len());
     for l in (0..layout.layers().len()).rev() {
-        let place = layout.place(l);
-        end -= block_len(&place);
+        let place = layout.below(l, params_end);
+        params_end = place.offset;
+        end -= block_len(layout, &place);
         let simple = layout.is_plain(&place) && (l == 0 || layout.is_plain(&layout.place(l - 1)));
         if !simple || layout.has_residual() || layout.penalty(&place).is_some() {
             any_backward(mlp, mode, &place, x, &mut target, workspace, end, &mut input_delta);
@@ -188,8 +242,7 @@ pub(super) fn backward(
                 Neurons::Below(values, layout.layers()[l - 1].activation)
             }
         };
-        let (delta, among) = (&delta[..place.outputs], layout.activations());
-        kernels::lean_layer(mlp.engine.isa, delta, neurons, among, target.of_layer(&place));
+        plain(&delta[..place.outputs], neurons, target.of_layer(&place));
     }
     if let Update::Store { params, gradient } = target {
         mlp.penalize(params, gradient);
@@ -217,12 +270,12 @@ fn any_backward(
         (0, Some(to)) => Below::InputsAndDelta(x, to, residuals(Source::Inputs)),
         // Nothing below has parameters.
         (_, None) if l <= layout.lowest() => {
-            Below::Inputs(&below[start - block_len(&layout.place(l - 1))..][..place.inputs])
+            Below::Inputs(&below[start - block_len(&layout, &layout.place(l - 1))..][..place.inputs])
         }
         (_, wanted) => {
             *input_delta = wanted;
             let place = layout.place(l - 1);
-            let (values, kept) = below[start - block_len(&place)..].split_at_mut(place.outputs);
+            let (values, kept) = below[start - block_len(&layout, &place)..].split_at_mut(place.outputs);
             Below::Values(Values {
                 values,
                 kept: place.layer.keeps().then(|| &kept[..place.outputs]),

@@ -1,0 +1,165 @@
+//! A dense layer forward for one sample, on vectors: what a prediction by itself and an online step run.
+//!
+//! The same sums as in [`dense_forward`](super::dense_forward), without what a batch asks of its tiles, which would
+//! take as long as the sums of a small network. [`one_lane`](super::one_lane) is its twin for CPUs without vectors.
+#![forbid(unsafe_code)]
+
+use super::dense_forward::{NARROW, has_own_pass};
+use super::map::map;
+use super::reduce;
+use super::rows::{blocks, columns_of, load_lanes, steps, store_lanes};
+use crate::activation::Activation;
+use crate::simd::Simd;
+use core::ops::Range;
+
+/// `y = activation(x·W + b)`. Softmax is left to the caller.
+#[inline(always)]
+pub(crate) fn forward<S: Simd>(s: S, x: &[f32], weights: &[f32], bias: &[f32], activation: Activation, y: &mut [f32]) {
+    let floor = if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
+    let n = y.len();
+    let mut layer = Layer { x, weights, bias, floor, y };
+    match n {
+        1 => layer.finish(s, 0, 1, s.splat(reduce::dot_in(s, x, weights))),
+        2..=NARROW => {
+            for column in (0..n).step_by(S::LANES) {
+                layer.narrow(s, column, S::LANES.min(n - column));
+            }
+        }
+        _ => layer.wide(s),
+    }
+    if has_own_pass(activation) {
+        s.outline(
+            #[inline(always)]
+            |s| {
+                map(
+                    s,
+                    y,
+                    #[inline(always)]
+                    |z| activation.value(s, z),
+                );
+            },
+        );
+    }
+}
+
+struct Layer<'a> {
+    x: &'a [f32],
+    weights: &'a [f32],
+    bias: &'a [f32],
+    /// Pre-activations are stored as at least this.
+    floor: f32,
+    y: &'a mut [f32],
+}
+
+impl Layer<'_> {
+    /// `lanes` pre-activations from `column` on, whose sums are given.
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, s: S, column: usize, lanes: usize, sum: S::Vector) {
+        // Nothing is below −∞, so without ReLU this passes every z on, NaN too.
+        let z = s.max(s.splat(self.floor), s.add(sum, load_lanes(s, &self.bias[column..], lanes)));
+        store_lanes(s, z, &mut self.y[column..], lanes);
+    }
+
+    /// More than [`NARROW`] outputs.
+    #[inline(always)]
+    fn wide<S: Simd>(&mut self, s: S) {
+        let (n, mut column) = (self.y.len(), 0);
+        // Side by side, as a chain by itself would wait for each of its multiply-adds.
+        while n - column >= 8 * S::LANES {
+            self.strip::<S, 8, false>(s, column..column + 8 * S::LANES);
+            column += 8 * S::LANES;
+        }
+        while n - column >= 4 * S::LANES {
+            self.strip::<S, 4, false>(s, column..column + 4 * S::LANES);
+            column += 4 * S::LANES;
+        }
+        match (n - column).div_ceil(S::LANES) {
+            0 => {}
+            1 => self.strip::<S, 1, true>(s, column..n),
+            2 => self.strip::<S, 2, true>(s, column..n),
+            3 => self.strip::<S, 3, true>(s, column..n),
+            _ => self.strip::<S, 4, true>(s, column..n),
+        }
+    }
+
+    /// Some columns: NV vectors, the last one short if `PART`. Each block of k is one chain.
+    #[inline(always)]
+    fn strip<S: Simd, const NV: usize, const PART: bool>(&mut self, s: S, columns: Range<usize>) {
+        let n = self.y.len();
+        let mut total = [s.splat(0.0); NV];
+        for (index, (x, weights)) in blocks(self.x, 1).zip(blocks(self.weights, n)).enumerate() {
+            let mut sums = [s.splat(0.0); NV];
+            for (&x, row) in x.iter().zip(steps(weights, n)) {
+                let w = columns_of::<S, NV, PART>(s, &row[columns.start..columns.end]);
+                for v in 0..NV {
+                    sums[v] = s.mul_add(s.splat(x), w[v], sums[v]);
+                }
+            }
+            for v in 0..NV {
+                total[v] = if index == 0 { sums[v] } else { s.add(total[v], sums[v]) };
+            }
+        }
+        for (v, &sum) in total.iter().enumerate() {
+            let column = columns.start + v * S::LANES;
+            self.finish(s, column, S::LANES.min(columns.end - column), sum);
+        }
+    }
+
+    /// `lanes` columns from `column` on, of at most [`NARROW`]: each block of k in four chains by k mod 4, joined
+    /// (0+1)+(2+3).
+    #[inline(always)]
+    fn narrow<S: Simd>(&mut self, s: S, column: usize, lanes: usize) {
+        let n = self.y.len();
+        let mut total = s.splat(0.0);
+        for (index, (x, weights)) in blocks(self.x, 1).zip(blocks(self.weights, n)).enumerate() {
+            let mut chains = [s.splat(0.0); 4];
+            let (fours, rest) = x.as_chunks::<4>();
+            for (x, rows) in fours.iter().zip(steps(weights, 4 * n)) {
+                for c in 0..4 {
+                    chains[c] = s.mul_add(s.splat(x[c]), load_lanes(s, &rows[c * n + column..], lanes), chains[c]);
+                }
+            }
+            let last = &weights[4 * n * fours.len()..];
+            for c in 0..3 {
+                if c < rest.len() {
+                    chains[c] = s.mul_add(s.splat(rest[c]), load_lanes(s, &last[c * n + column..], lanes), chains[c]);
+                }
+            }
+            let sum = s.add(s.add(chains[0], chains[1]), s.add(chains[2], chains[3]));
+            total = if index == 0 { sum } else { s.add(total, sum) };
+        }
+        self.finish(s, column, lanes, total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{dense_forward, forward_scratch_len};
+    use crate::simd::dispatch;
+    use crate::{Isa, Rng};
+
+    /// All widths around whole vectors and strips, on each instruction set, against the kernel of a batch.
+    #[test]
+    fn a_sample_by_itself_has_the_bits_it_has_in_a_batch() {
+        const WIDEST: usize = 150;
+        for inputs in [1, 3, 6, 20, 256, 259, 515] {
+            let mut numbers = Rng::new(inputs as u64);
+            let mut draw = |len: usize| (0..len).map(|_| numbers.uniform() - 0.5).collect::<Vec<_>>();
+            let (x, all_weights, all_bias) = (draw(inputs), draw(inputs * WIDEST), draw(WIDEST));
+            let mut scratch = vec![0.0; forward_scratch_len(inputs)];
+            for outputs in (1..=35).chain([47, 48, 49, 63, 64, 65, 79, 95, 96, 112, 127, 128, 129, 144, WIDEST]) {
+                let (weights, bias) = (&all_weights[..inputs * outputs], &all_bias[..outputs]);
+                for activation in [Activation::Linear, Activation::Relu, Activation::Tanh] {
+                    for isa in Isa::available() {
+                        let (mut own, mut expected) = (vec![f32::NAN; outputs], vec![f32::NAN; outputs]);
+                        dispatch!(isa, s => forward(s, &x, weights, bias, activation, &mut own));
+                        dense_forward(isa, &x, weights, bias, activation, &mut expected, &mut scratch).unwrap();
+                        let bits = |y: &[f32]| y.iter().map(|y| y.to_bits()).collect::<Vec<_>>();
+                        assert_eq!(bits(&own), bits(&expected), "{inputs} × {outputs}, {activation}, {isa}");
+                    }
+                }
+            }
+        }
+    }
+}
