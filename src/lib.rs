@@ -140,3 +140,8 @@ pub use step::{Delta, Mlp, Pass, Trainer};
 #[cfg(all(doctest, feature = "alloc"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So are those of the guide to devices.
+#[cfg(all(doctest, feature = "alloc"))]
+#[doc = include_str!("../docs/EMBEDDED.md")]
+struct Embedded;
