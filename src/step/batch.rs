@@ -5,6 +5,31 @@
 //! over the weights: rows of W are split among threads, and each element's gradient
 //! is summed over the whole batch in one order and meets the optimizer in registers.
 //! No sum is split between threads, so their number changes no bit.
+//!
+//! # Many threads, and more than one memory
+//! A step meets twice: after phase 1, and at its end. In between nobody waits, and nobody writes what another reads:
+//!
+//! | | each thread reads | and writes |
+//! |---|---|---|
+//! | phase 1 | all parameters; its rows of x | its rows of values and deltas |
+//! | phase 2 | all rows of x, values and deltas | its rows of parameters and state |
+//!
+//! So with T threads each line of the parameters that one core wrote goes to the T − 1 others once a step, and so does each line
+//! of values and deltas: with P parameters and N neurons some 4P + 8·batch·N bytes into each core (or, where cores share a cache, into each cache), for
+//! 6·batch·P / T operations there. Two measures bound the threads that are worth having:
+//! - *Rows.* A tile takes up to 8 rows, of the batch in phase 1 and of W in phase 2. Pieces of fewer rows leave registers empty and pay
+//!   for the same vectors of W: batch / T should be 8 at least. Pieces are of nearly the same size, and so end together.
+//! - *Work.* A piece has [`GRAIN`](super::GRAIN) multiply-adds at least, some tens of microseconds, beside which waking a thread twice is little. The
+//!   number of pieces follows from that and from the threads: a small step stays on one, whatever it may take.
+//!
+//! Between sockets (NUMA) the same 4P bytes cross the link once a step for each socket that did not write them, while its cores do
+//! 6·batch·P / sockets operations: at batch 128 and two sockets that is 96 operations a byte, so 3 TFLOP/s ask for 32 GB/s, about what a
+//! link gives. Larger batches cross it less often, smaller ones are better off on one socket. Nothing here pins a thread or places a
+//! page: rayon's pool is the caller's. A step runs in the pool it is called from (`pool.install(|| …)`), so a pool whose threads were started
+//! on one socket keeps the step there, and a network to each socket (as [`Ensemble`](crate::Ensemble) has members) crosses no link at all. An operating system
+//! that gives a page to the socket that writes it first has all of a `Network` on that of the thread that built it: build it in the pool, too,
+//! or interleave its pages (`numactl --interleave`) if it is to be on both. Two threads are measured (`cargo bench --bench threads`); what is said
+//! of more is reckoned from the table.
 
 use super::layers::{Context, Step};
 use super::plan::{Banks, Parts, Plan, join, part};
