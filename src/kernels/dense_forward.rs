@@ -93,8 +93,7 @@ pub(crate) fn with_bias(
     mut y: RowsMut<'_>,
     scratch: &mut [f32],
 ) {
-    let floor = if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
-    let epilogue = BiasActivation { bias, activation, floor };
+    let epilogue = BiasActivation::new(bias, activation);
     let (isa, y) = (engine.isa, &mut y);
     #[cfg(feature = "alloc")]
     if y.width > NARROW && engine.leaves(y.count(), x.width, y.width) {
@@ -159,14 +158,20 @@ fn row_without_bias<S: Simd>(s: S, x: &[f32], weights: &[f32], y: &mut [f32]) {
 
 /// Adds the bias, then applies the activation: ReLU in registers, others in a
 /// pass over what was just stored.
-struct BiasActivation<'a> {
+pub(super) struct BiasActivation<'a> {
     bias: &'a [f32],
     activation: Activation,
     /// Values are at least this.
     floor: f32,
 }
 
-impl BiasActivation<'_> {
+impl<'a> BiasActivation<'a> {
+    #[inline(always)]
+    pub(super) fn new(bias: &'a [f32], activation: Activation) -> Self {
+        let floor = if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
+        Self { bias, activation, floor }
+    }
+
     #[inline(always)]
     fn finish<S: Simd>(&self, s: S, sum: S::Vector, bias: S::Vector) -> S::Vector {
         // Nothing is below −∞, so without ReLU this passes every z on, NaN too.

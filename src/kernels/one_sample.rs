@@ -4,7 +4,8 @@
 //! take as long as the sums of a small network. [`one_lane`](super::one_lane) is its twin for CPUs without vectors.
 #![forbid(unsafe_code)]
 
-use super::dense_forward::{NARROW, has_own_pass};
+use super::dense_forward::{BiasActivation, NARROW, has_own_pass};
+use super::gemm::Epilogue;
 use super::map::map;
 use super::reduce;
 use super::rows::{blocks, columns_of, load_lanes, steps, store_lanes};
@@ -15,9 +16,8 @@ use core::ops::Range;
 /// `y = activation(x·W + b)`. Softmax is left to the caller.
 #[inline(always)]
 pub(crate) fn forward<S: Simd>(s: S, x: &[f32], weights: &[f32], bias: &[f32], activation: Activation, y: &mut [f32]) {
-    let floor = if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
     let n = y.len();
-    let mut layer = Layer { x, weights, bias, floor, y };
+    let mut layer = Layer { x, weights, epilogue: BiasActivation::new(bias, activation), y };
     match n {
         1 => layer.finish(s, 0, 1, s.splat(reduce::dot_in(s, x, weights))),
         2..=NARROW => {
@@ -45,9 +45,7 @@ pub(crate) fn forward<S: Simd>(s: S, x: &[f32], weights: &[f32], bias: &[f32], a
 struct Layer<'a> {
     x: &'a [f32],
     weights: &'a [f32],
-    bias: &'a [f32],
-    /// Pre-activations are stored as at least this.
-    floor: f32,
+    epilogue: BiasActivation<'a>,
     y: &'a mut [f32],
 }
 
@@ -55,8 +53,7 @@ impl Layer<'_> {
     /// `lanes` pre-activations from `column` on, whose sums are given.
     #[inline(always)]
     fn finish<S: Simd>(&mut self, s: S, column: usize, lanes: usize, sum: S::Vector) {
-        // Nothing is below −∞, so without ReLU this passes every z on, NaN too.
-        let z = s.max(s.splat(self.floor), s.add(sum, load_lanes(s, &self.bias[column..], lanes)));
+        let z = self.epilogue.value(s, 0, column, lanes, sum);
         store_lanes(s, z, &mut self.y[column..], lanes);
     }
 
