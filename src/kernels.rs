@@ -2,6 +2,7 @@
 //! instruction set and in the arithmetic of an [`Isa`](crate::Isa). They allocate nothing.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod dense_delta;
 mod dense_forward;
 mod dense_update;

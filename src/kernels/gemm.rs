@@ -6,10 +6,10 @@
 //! never the order within one.
 #![forbid(unsafe_code)]
 
-use super::pack::Right;
+use super::ahead::{Ahead, Lines};
+use super::pack::{GROUP, Right};
 use super::rows::{
-    Ahead, BLOCK, PANEL, Rows, RowsMut, columns_of, copy_rows, load_lanes, panel_columns, prefetch, row_parts,
-    store_lanes,
+    BLOCK, PANEL, Rows, RowsMut, columns_of, copy_rows, load_lanes, panel_columns, prefetch, row_parts, store_lanes,
 };
 use crate::simd::{Simd, Strided, apart, walk};
 use core::ops::Range;
@@ -43,15 +43,15 @@ pub(crate) fn finish<S: Simd, E: Epilogue<S>>(s: S, out: &mut RowsMut<'_>, epilo
 }
 
 /// One tile: `acc[r][v] = Σ a[r][k] · b[k][v·LANES ..]` over one block, `columns` wide: NV whole vectors, or fewer
-/// elements in the last (`PART`). What it reads of B goes to `keep`, term after term.
+/// elements in the last (`PART`). With each term it fetches one of `lines`, if `AHEAD`.
 #[inline(always)]
-fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool>(
+fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool, const AHEAD: bool>(
     s: S,
     terms: usize,
     a: Strided<'_>,
     b: Strided<'_>,
     columns: usize,
-    mut keep: impl FnMut([S::Vector; NV]),
+    mut lines: Lines<'_>,
 ) -> [[S::Vector; NV]; MR] {
     let mut acc = [[s.splat(0.0); NV]; MR];
     let columns = if PART { columns } else { NV * S::LANES };
@@ -63,12 +63,15 @@ fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool>(
         #[inline(always)]
         |[a], [b]| {
             let b = columns_of::<S, NV, PART>(s, b);
-            keep(b);
             for r in 0..MR {
                 let a = s.splat(a[r]);
                 for v in 0..NV {
                     acc[r][v] = s.mul_add(a, b[v], acc[r][v]);
                 }
+            }
+            // Behind the loads of a, which become operands with their broadcasts.
+            if AHEAD {
+                lines.fetch(s);
             }
         },
     );
@@ -108,13 +111,10 @@ const BANDS: [usize; 2] = [64, 256];
 /// room for copies of rows of the left matrix besides the packed columns of the right one.
 pub const fn product_scratch_len(m: usize, k: usize, n: usize) -> usize {
     let deepest = if k < BLOCK { k } else { BLOCK };
-    let copied = match m {
-        _ if !is_large(k, n) => 0,
-        0..=3 => 0,
-        _ if m < BANDS[1] => m,
-        _ => BANDS[1],
-    };
-    deepest * (PANEL + copied)
+    if m <= 3 || !is_large(k, n) {
+        return deepest * PANEL;
+    }
+    deepest * (GROUP + if m < BANDS[1] { m } else { BANDS[1] })
 }
 
 /// Where a product goes.
@@ -178,14 +178,14 @@ impl<E> Columns<'_, '_, E> {
             let (is_first, is_last) = (start == 0, terms.end == k);
             let left = Left { a: self.a, first_row: 0, rows: rows.clone(), terms, is_first, is_last };
             let right = Tiled { b: &b.data[start * b.stride..], stride: b.stride, from: b.offset + columns.start };
-            row_tiles::<S, E, NV, PART, PART>(s, &left, right, target, rows.clone(), columns.clone(), None);
+            row_tiles::<S, E, NV, PART, PART>(s, &left, right, target, rows.clone(), columns.clone(), &mut None);
         }
         self.next = columns.end;
         target.epilogue.settle(s, target.out, rows, columns);
     }
 }
 
-/// B's columns are packed, some at a time; if there is room, so are some of A's rows.
+/// B's columns are packed, a panel at a time; if there is room, a group of panels, and some of A's rows as well.
 #[inline(always)]
 fn packed<S: Simd, E: Epilogue<S>>(
     s: S,
@@ -196,10 +196,11 @@ fn packed<S: Simd, E: Epilogue<S>>(
     epilogue: &E,
 ) {
     let (m, k) = (out.count(), a.width);
-    let (panel, room) = scratch.split_at_mut(k.min(BLOCK) * PANEL);
-    let fits = BANDS[1].min(room.len() / k.min(BLOCK));
+    let deepest = k.min(BLOCK);
+    let fits = BANDS[1].min((scratch.len() / deepest).saturating_sub(GROUP));
     let copies = is_large(k, out.width) && fits >= m.min(BANDS[0]);
-    let most = if copies { fits } else { m };
+    let (most, group) = if copies { (fits, b.group()) } else { (m, PANEL) };
+    let (panels, room) = scratch.split_at_mut(deepest * group);
     let mut target = Target { out, epilogue };
     for first in (0..m).step_by(most) {
         let rows = first..m.min(first + most);
@@ -213,74 +214,76 @@ fn packed<S: Simd, E: Epilogue<S>>(
                 copy_rows(Rows { data, offset, width: terms.len(), ..a }, RowsMut::dense(copy, terms.len()));
                 (left.a, left.first_row, left.terms) = (Rows::dense(copy, terms.len()), rows.start, 0..terms.len());
             }
-            panels(s, &left, b, k, terms, &mut target, panel);
+            groups(s, &left, b, k, terms, &mut target, panels, group);
         }
     }
 }
 
-/// Some rows and terms of a product, over all columns.
+/// Some rows and terms of a product, over all columns, of which `group` are packed together.
+#[expect(clippy::too_many_arguments, reason = "three matrices, the part of them that is meant, and where B is packed")]
 #[inline(always)]
-fn panels<S: Simd, E: Epilogue<S>>(
+fn groups<S: Simd, E: Epilogue<S>>(
     s: S,
     left: &Left<'_>,
     b: Right<'_>,
     k: usize,
     terms: Range<usize>,
     target: &mut Target<'_, '_, E>,
-    panel: &mut [f32],
+    packed: &mut [f32],
+    group: usize,
 ) {
     let n = target.out.width;
-    let tiles = left.rows.len().div_ceil(S::TILE_ROWS);
-    let mut column = 0;
-    while column < n {
-        let columns = column..column + panel_columns::<S>(n - column);
-        let ahead = is_large(k, n).then(|| {
+    // A single panel is as wide as is best for the columns that are left.
+    let next = |from: usize| if group > PANEL { n.min(from + group) } else { from + panel_columns::<S>(n - from) };
+    let mut first = 0;
+    while first < n {
+        let columns = first..next(first);
+        let tiles = left.rows.len().div_ceil(S::TILE_ROWS) * columns.len().div_ceil(S::TILE_VECTORS * S::LANES);
+        let mut ahead = is_large(k, n).then(|| {
             if columns.end < n {
-                b.ahead(terms.clone(), columns.end..columns.end + panel_columns::<S>(n - columns.end), tiles)
+                b.ahead(terms.clone(), columns.end..next(columns.end), tiles)
             } else {
-                b.ahead(terms.end..k.min(terms.end + BLOCK), 0..panel_columns::<S>(n), tiles)
+                b.ahead(terms.end..k.min(terms.end + BLOCK), 0..next(0), tiles)
             }
         });
-        column = columns.end;
-        macro_rules! of_width {
-            ($($vectors:literal)*) => {
-                match columns.len().div_ceil(S::LANES) {
-                    $($vectors if columns.len() == $vectors * S::LANES => {
-                        panel_tiles::<S, E, $vectors, false>(s, left, b, terms.clone(), target, columns, panel, ahead);
+        b.pack(s, terms.clone(), columns.clone(), packed);
+        let mut column = first;
+        while column < columns.end {
+            let columns = column..column + panel_columns::<S>(columns.end - column);
+            let panel = &packed[(column - first) * terms.len()..];
+            column = columns.end;
+            macro_rules! of_width {
+                ($($vectors:literal)*) => {
+                    match columns.len().div_ceil(S::LANES) {
+                        $($vectors if columns.len() == $vectors * S::LANES => {
+                            panel_tiles::<S, E, $vectors, false>(s, left, terms.len(), target, columns, panel, &mut ahead);
+                        }
+                        $vectors => {
+                            panel_tiles::<S, E, $vectors, true>(s, left, terms.len(), target, columns, panel, &mut ahead);
+                        })*
+                        _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
                     }
-                    $vectors => panel_tiles::<S, E, $vectors, true>(s, left, b, terms.clone(), target, columns, panel, ahead),)*
-                    _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
-                }
-            };
+                };
+            }
+            of_width!(1 2 3);
         }
-        of_width!(1 2 3);
+        first = columns.end;
     }
 }
 
 /// One panel: NV vectors of columns, fewer in the last of the product if `OUT_PART`.
-#[expect(clippy::too_many_arguments, reason = "three matrices, the part of them that is meant, and what comes next")]
 #[inline(always)]
 fn panel_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const OUT_PART: bool>(
     s: S,
     left: &Left<'_>,
-    b: Right<'_>,
-    terms: Range<usize>,
+    terms: usize,
     target: &mut Target<'_, '_, E>,
     columns: Range<usize>,
-    panel: &mut [f32],
-    ahead: Option<Ahead<'_>>,
+    panel: &[f32],
+    ahead: &mut Option<Ahead<'_>>,
 ) {
-    let mut rows = left.rows.clone();
-    let panel = &mut panel[..terms.len() * NV * S::LANES];
-    match b {
-        Right::Plain(b) if !OUT_PART && rows.len() >= 2 * S::TILE_ROWS => {
-            packing_tile::<S, E, NV>(s, left, b, terms, target, columns.clone(), panel);
-            rows.start += S::TILE_ROWS;
-        }
-        _ => b.pack::<S, NV>(s, terms, columns.clone(), panel),
-    }
-    let right = Tiled { b: panel, stride: NV * S::LANES, from: 0 };
-    row_tiles::<S, E, NV, false, OUT_PART>(s, left, right, target, rows, columns.clone(), ahead);
+    let right = Tiled { b: &panel[..terms * NV * S::LANES], stride: NV * S::LANES, from: 0 };
+    row_tiles::<S, E, NV, false, OUT_PART>(s, left, right, target, left.rows.clone(), columns.clone(), ahead);
     if left.is_last {
         target.epilogue.settle(s, target.out, left.rows.clone(), columns);
     }
@@ -316,21 +319,28 @@ fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bool, const O
     target: &mut Target<'_, '_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
-    mut ahead: Option<Ahead<'_>>,
+    ahead: &mut Option<Ahead<'_>>,
 ) {
     let mut row = rows.start;
     for rows in row_parts(rows.len(), most_rows::<S>(NV)) {
-        if let Some(ahead) = &mut ahead {
-            ahead.fetch(s);
+        let lines = ahead.as_mut().map(Ahead::share);
+        if lines.is_some() {
             for r in 0..rows {
                 prefetch(s, target.out.part_mut(row + r, columns.clone()));
             }
         }
         macro_rules! of_height {
             ($($height:literal)*) => {
-                match rows {
-                    $($height if $height <= most_rows::<S>(NV) => {
-                        apart!(s => one_tile::<S, E, $height, NV, PART, OUT_PART>(s, left, right, target, row, columns.clone(), #[inline(always)] |_| {}));
+                match (rows, lines) {
+                    $(($height, Some(lines)) if !PART && !OUT_PART && $height == S::TILE_ROWS => {
+                        apart!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, true>(s, left, right, target, row, columns.clone(), lines));
+                    }
+                    ($height, lines) if $height <= most_rows::<S>(NV) => {
+                        if let Some(mut lines) = lines {
+                            lines.fetch_all(s);
+                        }
+                        let none = Lines::none();
+                        apart!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, false>(s, left, right, target, row, columns.clone(), none));
                     })*
                     _ => unreachable!("a tile has 1 to most_rows rows"),
                 }
@@ -339,38 +349,6 @@ fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bool, const O
         of_height!(1 2 3 4 5 6 7 8);
         row += rows;
     }
-}
-
-/// A tile of TILE_ROWS rows, read from B where it lies; a copy of what it reads is left in `panel`.
-#[inline(always)]
-fn packing_tile<S: Simd, E: Epilogue<S>, const NV: usize>(
-    s: S,
-    left: &Left<'_>,
-    b: Rows<'_>,
-    terms: Range<usize>,
-    target: &mut Target<'_, '_, E>,
-    columns: Range<usize>,
-    panel: &mut [f32],
-) {
-    let right = Tiled { b: &b.data[terms.start * b.stride..], stride: b.stride, from: b.offset + columns.start };
-    let mut rest = panel;
-    macro_rules! of_height {
-        ($($height:literal)*) => {
-            match S::TILE_ROWS {
-                $($height if $height == S::TILE_ROWS => {
-                    apart!(s => one_tile::<S, E, $height, NV, false, false>(s, left, right, target, left.rows.start, columns, #[inline(always)] |vectors| {
-                        let (to, after) = core::mem::take(&mut rest).split_at_mut(NV * S::LANES);
-                        for v in 0..NV {
-                            store_lanes(s, vectors[v], &mut to[v * S::LANES..], S::LANES);
-                        }
-                        rest = after;
-                    }));
-                })*
-                _ => unreachable!("a tile has 4, 6 or 8 rows"),
-            }
-        };
-    }
-    of_height!(4 6 8);
 }
 
 /// Rows of a tile `vectors` wide. Wider ones serve products of few rows.
@@ -386,14 +364,22 @@ fn most_rows<S: Simd>(vectors: usize) -> usize {
 /// One tile: its sums joined to those of the blocks before, then stored or finished.
 #[expect(clippy::needless_range_loop, reason = "r and v index registers, and say where they lie")]
 #[inline(always)]
-fn one_tile<S: Simd, E: Epilogue<S>, const MR: usize, const NV: usize, const PART: bool, const OUT_PART: bool>(
+fn one_tile<
+    S: Simd,
+    E: Epilogue<S>,
+    const MR: usize,
+    const NV: usize,
+    const PART: bool,
+    const OUT_PART: bool,
+    const AHEAD: bool,
+>(
     s: S,
     left: &Left<'_>,
     right: Tiled<'_>,
     target: &mut Target<'_, '_, E>,
     row: usize,
     columns: Range<usize>,
-    keep: impl FnMut([S::Vector; NV]),
+    lines: Lines<'_>,
 ) {
     let Left { a, ref terms, .. } = *left;
     let column = columns.start;
@@ -402,7 +388,7 @@ fn one_tile<S: Simd, E: Epilogue<S>, const MR: usize, const NV: usize, const PAR
     let start = (row - left.first_row) * a.stride + a.offset + terms.start;
     let from = Strided { data: a.data, start, step: 1, across: a.stride };
     let b = Strided { data: right.b, start: right.from, step: right.stride, across: 0 };
-    let mut acc = tile::<S, MR, NV, PART>(s, terms.len(), from, b, width, keep);
+    let mut acc = tile::<S, MR, NV, PART, AHEAD>(s, terms.len(), from, b, width, lines);
     let to = target.out.tile::<MR>(row, column..column + width);
     if !left.is_first {
         for r in 0..MR {

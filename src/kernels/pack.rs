@@ -2,9 +2,13 @@
 //! vectors wide.
 #![forbid(unsafe_code)]
 
-use super::rows::{Ahead, Rows, columns_of, load_lanes, store_lanes};
+use super::ahead::Ahead;
+use super::rows::{PANEL, Rows, load_lanes, panel_columns, store_lanes};
 use crate::simd::Simd;
 use core::ops::Range;
+
+/// Columns that are packed together where there is room: they fill half of a second-level cache.
+pub(super) const GROUP: usize = 4 * PANEL;
 
 /// B of a product `A·B`.
 #[derive(Clone, Copy, Debug)]
@@ -16,25 +20,40 @@ pub(crate) enum Right<'a> {
 }
 
 impl Right<'_> {
-    /// Copies some terms of at most NV vectors of columns to a panel. Beyond the last column stand zeros.
+    /// Copies some terms of at most [`GROUP`] columns to panels, one behind the other. Beyond the last column stand zeros.
     #[inline(always)]
-    pub(super) fn pack<S: Simd, const NV: usize>(
-        self,
-        s: S,
-        terms: Range<usize>,
-        columns: Range<usize>,
-        panel: &mut [f32],
-    ) {
+    pub(super) fn pack<S: Simd>(self, s: S, terms: Range<usize>, columns: Range<usize>, panels: &mut [f32]) {
         match self {
             Self::Plain(b) => s.outline(
                 #[inline(always)]
-                |s| copy::<S, NV>(s, b, terms, columns, panel),
+                |s| copy(s, b, terms, columns, panels),
             ),
-            Self::Transposed(b) if S::LANES == 1 => turn(b, terms, columns, panel, NV),
             Self::Transposed(b) => s.outline(
                 #[inline(always)]
-                |s| transpose(s, b, terms, columns, panel, NV * S::LANES),
+                |s| {
+                    let mut column = columns.start;
+                    while column < columns.end {
+                        let panel = &mut panels[(column - columns.start) * terms.len()..];
+                        let columns = column..column + panel_columns::<S>(columns.end - column);
+                        let stride = columns.len().next_multiple_of(S::LANES);
+                        column = columns.end;
+                        if S::LANES == 1 {
+                            turn(b, terms.clone(), columns, panel, stride);
+                        } else {
+                            transpose(s, b, terms.clone(), columns, panel, stride);
+                        }
+                    }
+                },
             ),
+        }
+    }
+
+    /// Columns to pack together where there is room. Of Bᵀ a panel's rows are whole runs of lines as they are.
+    #[inline(always)]
+    pub(super) fn group(&self) -> usize {
+        match self {
+            Self::Plain(_) => GROUP,
+            Self::Transposed(_) => PANEL,
         }
     }
 
@@ -48,15 +67,22 @@ impl Right<'_> {
     }
 }
 
+/// Row by row, so that lines and pages are read through.
 #[inline(always)]
-fn copy<S: Simd, const NV: usize>(s: S, b: Rows<'_>, terms: Range<usize>, columns: Range<usize>, panel: &mut [f32]) {
-    let stride = NV * S::LANES;
-    for (to, term) in panel.chunks_exact_mut(stride).zip(terms) {
+fn copy<S: Simd>(s: S, b: Rows<'_>, terms: Range<usize>, columns: Range<usize>, panels: &mut [f32]) {
+    let depth = terms.len();
+    for (i, term) in terms.enumerate() {
         let from = b.part(term, columns.clone());
-        let vectors =
-            if from.len() == stride { columns_of::<S, NV, false>(s, from) } else { columns_of::<S, NV, true>(s, from) };
-        for v in 0..NV {
-            store_lanes(s, vectors[v], &mut to[v * S::LANES..], S::LANES);
+        let mut column = 0;
+        while column < from.len() {
+            let from = &from[column..][..panel_columns::<S>(from.len() - column)];
+            let stride = from.len().next_multiple_of(S::LANES);
+            let to = &mut panels[column * depth + i * stride..][..stride];
+            for at in (0..from.len()).step_by(S::LANES) {
+                let lanes = S::LANES.min(from.len() - at);
+                store_lanes(s, load_lanes(s, &from[at..], lanes), &mut to[at..], S::LANES);
+            }
+            column += from.len();
         }
     }
 }

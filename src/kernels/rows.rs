@@ -13,7 +13,7 @@ pub(crate) const BLOCK: usize = 256;
 pub(crate) const PANEL: usize = 48;
 
 /// Floats in a line of 64 bytes.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// Rows of a matrix inside a larger buffer: row r is
 /// `data[r·stride + offset ..][.. width]`, and `data` is a whole number of strides long.
@@ -238,32 +238,5 @@ pub(super) fn panel_columns<S: Simd>(columns: usize) -> usize {
 pub(super) fn prefetch<S: Simd>(s: S, x: &[f32]) {
     for at in (0..x.len()).step_by(LINE) {
         s.prefetch(&x[at..]);
-    }
-}
-
-/// What is packed next, fetched into the caches while tiles are computed.
-pub(super) struct Ahead<'a> {
-    from: Rows<'a>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    tiles: usize,
-    done: usize,
-}
-
-impl<'a> Ahead<'a> {
-    /// `columns` of `rows` of `from`, a share of them with each of `tiles` tiles.
-    #[inline(always)]
-    pub(super) fn new(from: Rows<'a>, rows: Range<usize>, columns: Range<usize>, tiles: usize) -> Self {
-        Self { from, rows, columns, tiles, done: 0 }
-    }
-
-    /// Fetches the next tile's share.
-    #[inline(always)]
-    pub(super) fn fetch<S: Simd>(&mut self, s: S) {
-        let place = |tile: usize| self.rows.start + self.rows.len() * tile.min(self.tiles) / self.tiles;
-        for r in place(self.done)..place(self.done + 1) {
-            prefetch(s, self.from.part(r, self.columns.clone()));
-        }
-        self.done += 1;
     }
 }

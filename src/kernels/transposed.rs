@@ -5,9 +5,9 @@
 //! numbers over more pages and fewer cache sets than are good.
 #![forbid(unsafe_code)]
 
-use super::rows::{
-    Ahead, BLOCK, PANEL, Rows, columns_of, load_lanes, panel_columns, panel_vectors, row_parts, store_lanes,
-};
+use super::ahead::{Ahead, Lines};
+use super::pack::{GROUP, Right};
+use super::rows::{BLOCK, PANEL, Rows, columns_of, panel_columns, panel_vectors, row_parts, store_lanes};
 use crate::simd::{Simd, Strided, apart, walk};
 use core::ops::Range;
 
@@ -49,7 +49,7 @@ const fn band_rows(k: usize, rows: usize) -> usize {
 /// Floats of scratch with which [`transposed_product`] packs its operands: none where that would not pay.
 pub(crate) const fn transposed_scratch_len(k: usize, rows: usize, columns: usize) -> usize {
     let large = rows >= LEAST_ROWS && columns >= 4 * PANEL && k.saturating_mul(columns) >= PACK_FROM;
-    if large { k.saturating_mul(band_rows(k, rows) + PANEL) } else { 0 }
+    if large { k.saturating_mul(band_rows(k, rows) + GROUP) } else { 0 }
 }
 
 /// Elements of B from which on packing pays: what fills a first-level cache.
@@ -76,23 +76,10 @@ impl<'a> Columns<'a> {
         self.zero.wrapping_add(column)
     }
 
-    /// Copies `columns` of `from` into rows of `stride` floats, a whole number of vectors.
+    /// A copy of some columns from `first` on, in rows of `stride` floats.
     #[inline(always)]
-    fn pack<S: Simd>(s: S, from: Rows<'_>, columns: Range<usize>, stride: usize, to: &'a mut [f32]) -> Self {
-        let data = &mut to[..from.count() * stride];
-        s.outline(
-            #[inline(always)]
-            |s| {
-                for (to, from) in data.chunks_exact_mut(stride).zip(from.iter()) {
-                    let from = &from[columns.clone()];
-                    for at in (0..from.len()).step_by(S::LANES) {
-                        let lanes = S::LANES.min(from.len() - at);
-                        store_lanes(s, load_lanes(s, &from[at..], lanes), &mut to[at..], S::LANES);
-                    }
-                }
-            },
-        );
-        Self { data, stride, zero: columns.start.wrapping_neg() }
+    fn packed(data: &'a [f32], first: usize, stride: usize) -> Self {
+        Self { data, stride, zero: first.wrapping_neg() }
     }
 }
 
@@ -171,7 +158,7 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
 ) {
     let k = a.count();
     // The scratch is for all rows of a layer; some of them may come in larger bands.
-    let fits = (scratch.len() / k).saturating_sub(PANEL) / TILES * TILES;
+    let fits = (scratch.len() / k).saturating_sub(GROUP) / TILES * TILES;
     let packs = S::LANES > 1 && fits > 0 && transposed_scratch_len(k, rows.len(), b.width) > 0;
     let most = if packs { band_rows(k, rows.len()).min(fits) } else { rows.len() };
     let (a_scratch, b_scratch) = scratch.split_at_mut(if packs { k * most } else { 0 });
@@ -179,32 +166,42 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
     while start < rows.end {
         let band = start..rows.end.min(start + most);
         let a = if packs { Band::pack(s, a, band.clone(), a_scratch) } else { Band::Plain(Columns::of(a)) };
-        let mut column = 0;
-        while column < b.width {
-            let vectors = panel_vectors::<S>(b.width - column);
-            let columns = panel_columns::<S>(b.width - column);
-            let (panel, ahead) = if packs {
-                // Behind the last panel comes the first again, with the next band.
-                let next = if column + columns < b.width { column + columns } else { 0 };
-                let next = next..next + panel_columns::<S>(b.width - next);
-                let ahead = Ahead::new(b, 0..k, next, band.len().div_ceil(S::TILE_ROWS));
-                (Columns::pack(s, b, column..column + columns, vectors * S::LANES, b_scratch), Some(ahead))
-            } else {
-                (Columns::of(b), None)
-            };
-            macro_rules! of_width {
-                ($($vectors:literal)*) => {
-                    match vectors {
-                        $($vectors if columns == $vectors * S::LANES => {
-                            band_tiles::<S, K, $vectors, false>(s, k, a, panel, band.clone(), column..column + columns, ahead, sink);
-                        }
-                        $vectors => band_tiles::<S, K, $vectors, true>(s, k, a, panel, band.clone(), column..column + columns, ahead, sink),)*
-                        _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
-                    }
-                };
+        let group = if packs { GROUP } else { b.width };
+        for first in (0..b.width).step_by(group) {
+            let columns = first..b.width.min(first + group);
+            let mut ahead = packs.then(|| {
+                // Behind the last columns come the first again, with the next band.
+                let next = if columns.end < b.width { columns.end } else { 0 };
+                let next = next..b.width.min(next + group);
+                let tiles = band.len().div_ceil(S::TILE_ROWS) * columns.len().div_ceil(S::TILE_VECTORS * S::LANES);
+                Ahead::new(b, 0..k, next, tiles)
+            });
+            if packs {
+                Right::Plain(b).pack(s, 0..k, columns.clone(), b_scratch);
             }
-            of_width!(1 2 3);
-            column += columns;
+            let mut column = first;
+            while column < columns.end {
+                let vectors = panel_vectors::<S>(columns.end - column);
+                let columns = column..column + panel_columns::<S>(columns.end - column);
+                let panel = if packs {
+                    Columns::packed(&b_scratch[(column - first) * k..], column, vectors * S::LANES)
+                } else {
+                    Columns::of(b)
+                };
+                column = columns.end;
+                macro_rules! of_width {
+                    ($($width:literal)*) => {
+                        match vectors {
+                            $($width if columns.len() == $width * S::LANES => {
+                                band_tiles::<S, K, $width, false>(s, k, a, panel, band.clone(), columns, &mut ahead, sink);
+                            }
+                            $width => band_tiles::<S, K, $width, true>(s, k, a, panel, band.clone(), columns, &mut ahead, sink),)*
+                            _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
+                        }
+                    };
+                }
+                of_width!(1 2 3);
+            }
         }
         start = band.end;
     }
@@ -219,19 +216,24 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
     b: Columns<'_>,
     band: Range<usize>,
     columns: Range<usize>,
-    mut ahead: Option<Ahead<'_>>,
+    ahead: &mut Option<Ahead<'_>>,
     sink: &mut K,
 ) {
     let mut row = band.start;
     for rows in row_parts(band.len(), S::TILE_ROWS) {
-        if let Some(ahead) = &mut ahead {
-            ahead.fetch(s);
-        }
+        let lines = ahead.as_mut().map(Ahead::share);
         macro_rules! of_height {
             ($($height:literal)*) => {
-                match rows {
-                    $($height if $height <= S::TILE_ROWS => {
-                        apart!(s => transposed_tile::<S, K, $height, NV, PART>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink));
+                match (rows, lines) {
+                    $(($height, Some(lines)) if !PART && $height == S::TILE_ROWS => {
+                        apart!(s => transposed_tile::<S, K, $height, NV, PART, true>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, lines));
+                    }
+                    ($height, lines) if $height <= S::TILE_ROWS => {
+                        if let Some(mut lines) = lines {
+                            lines.fetch_all(s);
+                        }
+                        let none = Lines::none();
+                        apart!(s => transposed_tile::<S, K, $height, NV, PART, false>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, none));
                     })*
                     _ => unreachable!("a tile has 1 to TILE_ROWS rows"),
                 }
@@ -244,7 +246,7 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
 
 /// One tile of Aᵀ·B: `Σ a[k][r] · b[k][column ..]`, over all blocks of k.
 #[inline(always)]
-fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const PART: bool>(
+fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const PART: bool, const AHEAD: bool>(
     s: S,
     terms: usize,
     a: Strided<'_>,
@@ -252,6 +254,7 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
     row: usize,
     columns: Range<usize>,
     sink: &mut K,
+    mut lines: Lines<'_>,
 ) {
     let column = columns.start;
     let columns = if PART { columns.len() } else { NV * S::LANES };
@@ -277,6 +280,10 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
                     for v in 0..NV {
                         acc[r][v] = s.mul_add(a, b[v], acc[r][v]);
                     }
+                }
+                // Behind the loads of a, which become operands with their broadcasts.
+                if AHEAD {
+                    lines.fetch(s);
                 }
             },
         );

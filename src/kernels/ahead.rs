@@ -1,0 +1,80 @@
+//! What is packed next is fetched while tiles are computed: a line with each of their terms, since a burst of fetches
+//! holds up the loads behind it.
+#![forbid(unsafe_code)]
+
+use super::rows::{LINE, Rows};
+use crate::simd::Simd;
+use core::ops::Range;
+
+/// A part of a matrix, fetched into the caches little by little.
+pub(super) struct Ahead<'a> {
+    from: Rows<'a>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    tiles: usize,
+    done: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// `columns` of `rows` of `from`, a share of them with each of `tiles` tiles.
+    #[inline(always)]
+    pub(super) fn new(from: Rows<'a>, rows: Range<usize>, columns: Range<usize>, tiles: usize) -> Self {
+        Self { from, rows, columns, tiles, done: 0 }
+    }
+
+    /// The next tile's share.
+    #[inline(always)]
+    pub(super) fn share(&mut self) -> Lines<'a> {
+        let place = |tile: usize| self.rows.start + self.rows.len() * tile.min(self.tiles) / self.tiles;
+        let rows = place(self.done)..place(self.done + 1);
+        self.done += 1;
+        Lines::new(self.from, rows, self.columns.clone())
+    }
+}
+
+/// The lines of some columns of some rows.
+pub(super) struct Lines<'a> {
+    /// Ends with the last of them.
+    data: &'a [f32],
+    /// Where in `data` the next one begins, and where in its row.
+    at: usize,
+    column: usize,
+    width: usize,
+    stride: usize,
+}
+
+impl<'a> Lines<'a> {
+    #[inline(always)]
+    fn new(from: Rows<'a>, rows: Range<usize>, columns: Range<usize>) -> Self {
+        let width = columns.len();
+        if rows.is_empty() || width == 0 {
+            return Self::none();
+        }
+        let at = rows.start * from.stride + from.offset + columns.start;
+        let end = (rows.end - 1) * from.stride + from.offset + columns.end;
+        Self { data: &from.data[..end], at, column: 0, width, stride: from.stride }
+    }
+
+    #[inline(always)]
+    pub(super) fn none() -> Self {
+        Self { data: &[], at: 1, column: 0, width: 0, stride: 0 }
+    }
+
+    #[inline(always)]
+    pub(super) fn fetch_all<S: Simd>(&mut self, s: S) {
+        while self.at <= self.data.len() {
+            self.fetch(s);
+        }
+    }
+
+    /// Fetches the next line, if one is left.
+    #[inline(always)]
+    pub(super) fn fetch<S: Simd>(&mut self, s: S) {
+        let Some(rest) = self.data.get(self.at..) else { return };
+        s.prefetch(rest);
+        (self.at, self.column) = (self.at + LINE, self.column + LINE);
+        if self.column >= self.width {
+            (self.at, self.column) = (self.at - self.column + self.stride, 0);
+        }
+    }
+}
