@@ -92,15 +92,23 @@ pub(crate) fn product<S: Simd, E: Epilogue<S>>(
     epilogue: &E,
 ) {
     match b {
-        Right::Plain(b) if !is_large(a.width, out.width) || out.count() <= 3 => direct(s, a, b, out, epilogue),
+        Right::Plain(b) if out.count() <= 3 || !is_far(out.count(), a.width, out.width) => {
+            direct(s, a, b, out, epilogue)
+        }
         _ => packed(s, a, b, out, scratch, epilogue),
     }
 }
 
-/// Whether B, of k × n elements, is more than stays in the first-level cache as it is. A copy of its columns then saves
-/// more than it costs.
+/// Whether B, of k × n elements, is more than stays in the first-level cache as it is. A copy of A's rows then saves
+/// more than it costs, if B is copied, too.
 const fn is_large(k: usize, n: usize) -> bool {
     k.saturating_mul(n) >= 32 * 1024
+}
+
+/// Whether B, of k × n elements, is so far from the core that a copy of some of its columns saves more than it costs: too
+/// much for a second-level cache beside A and the result, and for a few tiles of rows twice that.
+const fn is_far(m: usize, k: usize, n: usize) -> bool {
+    k.saturating_mul(n) > if m <= 32 { 256 * 1024 } else { 128 * 1024 }
 }
 
 /// Rows of A that are copied at least, and at most where there is room for more.
