@@ -24,6 +24,8 @@ mod pack;
 mod penalty;
 mod reduce;
 mod rows;
+mod swapped;
+mod tiles;
 mod transposed;
 
 pub use dense_delta::dense_delta;

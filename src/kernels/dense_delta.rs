@@ -4,9 +4,11 @@
 
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
-use super::gemm::{Epilogue, product};
+use super::gemm::product;
 use super::pack::Right;
 use super::rows::{Rows, RowsMut, columns_of, load_lanes, store_lanes};
+use super::swapped::{should_swap, swapped};
+use super::tiles::Epilogue;
 use crate::Isa;
 use crate::activation::Activation;
 use crate::backend::Engine;
@@ -87,7 +89,25 @@ pub(crate) fn delta(
     if delta.width == 1 {
         return dispatch!(isa, s => outer(s, delta, weights, out, &epilogue));
     }
-    dispatch!(isa, s => product(s, delta, Right::Transposed(Rows::dense(weights, delta.width)), out, scratch, &epilogue));
+    let weights = Rows::dense(weights, delta.width);
+    dispatch!(isa, s => turned(s, delta, weights, out, scratch, &epilogue));
+}
+
+/// The product with Wᵀ: columns of it are packed, or those of deltaᵀ, whichever is less to turn.
+#[inline(always)]
+fn turned<S: Simd>(
+    s: S,
+    delta: Rows<'_>,
+    weights: Rows<'_>,
+    out: &mut RowsMut<'_>,
+    scratch: &mut [f32],
+    epilogue: &Slope<'_>,
+) {
+    if should_swap::<S>(out.count(), delta.width, out.width, scratch.len()) {
+        swapped(s, delta, weights, out, scratch, epilogue);
+    } else {
+        product(s, delta, Right::Transposed(weights), out, scratch, epilogue);
+    }
 }
 
 /// A product of a single term: a column of deltas times a column of weights.

@@ -3,10 +3,11 @@
 
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
-use super::gemm::{Epilogue, product};
+use super::gemm::product;
 use super::pack::Right;
 use super::reduce;
 use super::rows::{BLOCK, PANEL, Rows, RowsMut, chain, load_lanes, store_lanes};
+use super::tiles::Epilogue;
 use crate::Isa;
 use crate::activation::Activation;
 use crate::backend::Engine;

@@ -6,25 +6,15 @@
 //! never the order within one.
 #![forbid(unsafe_code)]
 
-use super::ahead::{Ahead, Lines};
+use super::ahead::Ahead;
 use super::pack::{GROUP, Right};
-use super::rows::{
-    BLOCK, PANEL, Rows, RowsMut, columns_of, copy_rows, load_lanes, panel_columns, prefetch, row_parts, store_lanes,
-};
-use crate::simd::{Simd, Strided, apart, walk};
+use super::rows::{BLOCK, PANEL, Rows, RowsMut, copy_rows, panel_columns};
+#[cfg(feature = "alloc")]
+use super::rows::{load_lanes, store_lanes};
+use super::swapped::swapped_scratch_len;
+use super::tiles::{Epilogue, Left, Target, Tiled, row_tiles};
+use crate::simd::Simd;
 use core::ops::Range;
-
-/// What becomes of a product's elements.
-///
-/// [`value`](Self::value) is compiled into every vector of every tile, so it is a
-/// few instructions; what needs more has its place in [`settle`](Self::settle).
-pub(crate) trait Epilogue<S: Simd> {
-    /// The values to store for the elements in `row` from `column` on, `lanes` of them.
-    fn value(&self, s: S, row: usize, column: usize, lanes: usize, sum: S::Vector) -> S::Vector;
-
-    /// Passes over `columns` of `rows` once they are stored.
-    fn settle(&self, s: S, stored: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>);
-}
 
 /// The epilogue of a product that lies in `out` without it.
 #[cfg(feature = "alloc")]
@@ -42,46 +32,10 @@ pub(crate) fn finish<S: Simd, E: Epilogue<S>>(s: S, out: &mut RowsMut<'_>, epilo
     epilogue.settle(s, out, rows, 0..out.width);
 }
 
-/// One tile: `acc[r][v] = Σ a[r][k] · b[k][v·LANES ..]` over one block, `columns` wide: NV whole vectors, or fewer
-/// elements in the last (`PART`). With each term it fetches one of `lines`, if `AHEAD`.
-#[inline(always)]
-fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool, const AHEAD: bool>(
-    s: S,
-    terms: usize,
-    a: Strided<'_>,
-    b: Strided<'_>,
-    columns: usize,
-    mut lines: Lines<'_>,
-) -> [[S::Vector; NV]; MR] {
-    let mut acc = [[s.splat(0.0); NV]; MR];
-    let columns = if PART { columns } else { NV * S::LANES };
-    walk::<1, MR>(
-        terms,
-        a,
-        b,
-        columns,
-        #[inline(always)]
-        |[a], [b]| {
-            let b = columns_of::<S, NV, PART>(s, b);
-            for r in 0..MR {
-                let a = s.splat(a[r]);
-                for v in 0..NV {
-                    acc[r][v] = s.mul_add(a, b[v], acc[r][v]);
-                }
-            }
-            // Behind the loads of a, which become operands with their broadcasts.
-            if AHEAD {
-                lines.fetch(s);
-            }
-        },
-    );
-    acc
-}
-
 /// `out = epilogue(A·B)`, with `A: [m × k]`, `B: [k × n]` and `out: [m × n]`.
 ///
 /// `scratch` holds a panel of B when it is packed, min(k, [`BLOCK`]) × [`PANEL`] floats, and with
-/// [`product_scratch_len`] rows of A as well.
+/// [`product_scratch_len`] a group of panels, and rows of A as well.
 #[inline(always)]
 pub(crate) fn product<S: Simd, E: Epilogue<S>>(
     s: S,
@@ -93,7 +47,7 @@ pub(crate) fn product<S: Simd, E: Epilogue<S>>(
 ) {
     match b {
         Right::Plain(b) if out.count() <= 3 || !is_far(out.count(), a.width, out.width) => {
-            direct(s, a, b, out, epilogue)
+            direct(s, a, b, out, epilogue);
         }
         _ => packed(s, a, b, out, scratch, epilogue),
     }
@@ -101,7 +55,7 @@ pub(crate) fn product<S: Simd, E: Epilogue<S>>(
 
 /// Whether B, of k × n elements, is more than stays in the first-level cache as it is. A copy of A's rows then saves
 /// more than it costs, if B is copied, too.
-const fn is_large(k: usize, n: usize) -> bool {
+pub(super) const fn is_large(k: usize, n: usize) -> bool {
     k.saturating_mul(n) >= 32 * 1024
 }
 
@@ -116,19 +70,15 @@ const BANDS: [usize; 2] = [64, 256];
 
 /// Floats of scratch with which [`dense_forward`](super::dense_forward) is fastest for m samples of a layer of k inputs
 /// and n outputs, and [`dense_delta`](super::dense_delta) for one of n inputs and k outputs: where the layer is large,
-/// room for copies of rows of the left matrix besides the packed columns of the right one.
+/// room for more columns of the right matrix, for rows of the left one, or for its transpose.
 pub const fn product_scratch_len(m: usize, k: usize, n: usize) -> usize {
     let deepest = if k < BLOCK { k } else { BLOCK };
     if m <= 3 || !is_large(k, n) {
         return deepest * PANEL;
     }
-    deepest * (GROUP + if m < BANDS[1] { m } else { BANDS[1] })
-}
-
-/// Where a product goes.
-struct Target<'a, 'o, E> {
-    out: &'a mut RowsMut<'o>,
-    epilogue: &'a E,
+    let copies = deepest * (GROUP + if m < BANDS[1] { m } else { BANDS[1] });
+    let swaps = swapped_scratch_len(m, k, n);
+    if swaps > copies { swaps } else { copies }
 }
 
 /// B is read where it lies.
@@ -297,141 +247,22 @@ fn panel_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const OUT_PART: bool>(
     }
 }
 
-/// Some rows of A, and one block of their terms.
-struct Left<'a> {
-    a: Rows<'a>,
-    /// The product's row that is a's first.
-    first_row: usize,
-    /// Of the product.
-    rows: Range<usize>,
-    /// In a's columns.
-    terms: Range<usize>,
-    is_first: bool,
-    is_last: bool,
-}
-
-/// The same terms of B: row k of a group of columns is `b[k·stride + from ..]`.
-#[derive(Clone, Copy)]
-struct Tiled<'a> {
-    b: &'a [f32],
-    stride: usize,
-    from: usize,
-}
-
-/// One group of columns, one block of k, all rows.
-#[inline(always)]
-fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bool, const OUT_PART: bool>(
-    s: S,
-    left: &Left<'_>,
-    right: Tiled<'_>,
-    target: &mut Target<'_, '_, E>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    ahead: &mut Option<Ahead<'_>>,
-) {
-    let mut row = rows.start;
-    for rows in row_parts(rows.len(), most_rows::<S>(NV)) {
-        let lines = ahead.as_mut().map(Ahead::share);
-        if lines.is_some() {
-            for r in 0..rows {
-                prefetch(s, target.out.part_mut(row + r, columns.clone()));
-            }
-        }
-        macro_rules! of_height {
-            ($($height:literal)*) => {
-                match (rows, lines) {
-                    $(($height, Some(lines)) if !PART && !OUT_PART && $height == S::TILE_ROWS => {
-                        apart!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, true>(s, left, right, target, row, columns.clone(), lines));
-                    }
-                    ($height, lines) if $height <= most_rows::<S>(NV) => {
-                        if let Some(mut lines) = lines {
-                            lines.fetch_all(s);
-                        }
-                        let none = Lines::none();
-                        apart!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, false>(s, left, right, target, row, columns.clone(), none));
-                    })*
-                    _ => unreachable!("a tile has 1 to most_rows rows"),
-                }
-            };
-        }
-        of_height!(1 2 3 4 5 6 7 8);
-        row += rows;
-    }
-}
-
-/// Rows of a tile `vectors` wide. Wider ones serve products of few rows.
-#[inline(always)]
-fn most_rows<S: Simd>(vectors: usize) -> usize {
-    match vectors {
-        8 => 1,
-        4 => 3,
-        _ => S::TILE_ROWS,
-    }
-}
-
-/// One tile: its sums joined to those of the blocks before, then stored or finished.
-#[expect(clippy::needless_range_loop, reason = "r and v index registers, and say where they lie")]
-#[inline(always)]
-fn one_tile<
-    S: Simd,
-    E: Epilogue<S>,
-    const MR: usize,
-    const NV: usize,
-    const PART: bool,
-    const OUT_PART: bool,
-    const AHEAD: bool,
->(
-    s: S,
-    left: &Left<'_>,
-    right: Tiled<'_>,
-    target: &mut Target<'_, '_, E>,
-    row: usize,
-    columns: Range<usize>,
-    lines: Lines<'_>,
-) {
-    let Left { a, ref terms, .. } = *left;
-    let column = columns.start;
-    let width = if OUT_PART { columns.len() } else { NV * S::LANES };
-    let lanes = |v: usize| if OUT_PART && v + 1 == NV { width - v * S::LANES } else { S::LANES };
-    let start = (row - left.first_row) * a.stride + a.offset + terms.start;
-    let from = Strided { data: a.data, start, step: 1, across: a.stride };
-    let b = Strided { data: right.b, start: right.from, step: right.stride, across: 0 };
-    let mut acc = tile::<S, MR, NV, PART, AHEAD>(s, terms.len(), from, b, width, lines);
-    let to = target.out.tile::<MR>(row, column..column + width);
-    if !left.is_first {
-        for r in 0..MR {
-            for v in 0..NV {
-                acc[r][v] = s.add(load_lanes(s, &to[r][v * S::LANES..], lanes(v)), acc[r][v]);
-            }
-        }
-    }
-    if left.is_last {
-        for r in 0..MR {
-            for v in 0..NV {
-                acc[r][v] = target.epilogue.value(s, row + r, column + v * S::LANES, lanes(v), acc[r][v]);
-            }
-        }
-    }
-    for r in 0..MR {
-        for v in 0..NV {
-            store_lanes(s, acc[r][v], &mut to[r][v * S::LANES..], lanes(v));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::product_scratch_len;
     use crate::kernels::{dense_delta, dense_forward, forward_scratch_len};
     use crate::{Activation, Isa, Rng};
 
-    /// Fewer rows than are copied at a time, as many and more; two blocks of terms, and panels of all widths.
+    /// Fewer rows than are copied at a time, as many and more; up to three blocks of terms; panels of all widths, in one
+    /// group and in more; deltas that are turned, in whole vectors and not, and deltas that are not.
     #[test]
     fn room_for_copies_changes_no_bit() {
-        for (m, k, n) in [(9, 300, 141), (256, 129, 257), (300, 260, 128)] {
+        for (m, k, n) in
+            [(9, 300, 141), (31, 300, 141), (48, 129, 257), (256, 129, 257), (300, 260, 530), (110, 530, 300)]
+        {
             let mut rng = Rng::new(1);
             let mut numbers = |len: usize| -> Vec<f32> { (0..len).map(|_| 2.0 * rng.uniform() - 1.0).collect() };
-            let (a, b, bias) = (numbers(m * k), numbers(k * n), numbers(n));
+            let (a, b, bias, y) = (numbers(m * k), numbers(k * n), numbers(n), numbers(m * n));
             let [least, most] = [forward_scratch_len(k), product_scratch_len(m, k, n)];
             assert!(least < most, "{m}x{k}x{n} is large");
             for isa in Isa::available() {
@@ -443,8 +274,8 @@ mod tests {
                 assert!(forward(least) == forward(most), "{isa}: dense_forward {m}x{k}x{n}");
                 let delta = |scratch: usize| {
                     let mut below = vec![f32::NAN; m * n];
-                    let (none, scratch) = (Activation::Linear, &mut vec![f32::NAN; scratch]);
-                    dense_delta(isa, &a, k, &b, &[], none, &mut below, scratch).unwrap();
+                    let scratch = &mut vec![f32::NAN; scratch];
+                    dense_delta(isa, &a, k, &b, &y, Activation::Relu, &mut below, scratch).unwrap();
                     below
                 };
                 assert!(delta(least) == delta(most), "{isa}: dense_delta {m}x{k}x{n}");

@@ -5,10 +5,10 @@
 #![forbid(unsafe_code)]
 
 use super::dense_forward::{BiasActivation, NARROW, has_own_pass};
-use super::gemm::Epilogue;
 use super::map::map;
 use super::reduce;
 use super::rows::{blocks, columns_of, load_lanes, steps, store_lanes};
+use super::tiles::Epilogue;
 use crate::activation::Activation;
 use crate::simd::Simd;
 use core::ops::Range;

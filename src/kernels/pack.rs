@@ -123,10 +123,21 @@ fn transpose<S: Simd>(
 }
 
 /// Turns the first `rows` rows of `from` into columns. The square has LANES of both if `WHOLE`, else at most as many.
-#[expect(clippy::needless_range_loop, reason = "r indexes registers")]
 #[inline(always)]
 fn transpose_square<S: Simd, const WHOLE: bool>(s: S, from: Rows<'_>, to: &mut [f32], to_stride: usize, rows: usize) {
     let (rows, columns) = if WHOLE { (S::LANES, S::LANES) } else { (rows, from.width) };
+    let square = load_square(s, from, rows, columns);
+    for c in 0..S::LANES {
+        if c < columns {
+            store_lanes(s, square[c], &mut to[c * to_stride..], S::LANES);
+        }
+    }
+}
+
+/// The first `columns` columns of the first `rows` rows of `from`, at most LANES of both: vector c holds column c.
+#[expect(clippy::needless_range_loop, reason = "r indexes registers")]
+#[inline(always)]
+pub(super) fn load_square<S: Simd>(s: S, from: Rows<'_>, rows: usize, columns: usize) -> [S::Vector; 16] {
     let mut square = [s.splat(0.0); 16];
     // Indices the compiler can see keep the square in registers.
     for r in 0..S::LANES {
@@ -134,10 +145,5 @@ fn transpose_square<S: Simd, const WHOLE: bool>(s: S, from: Rows<'_>, to: &mut [
             square[r] = load_lanes(s, from.row(r), columns);
         }
     }
-    let square = s.transpose(square);
-    for c in 0..S::LANES {
-        if c < columns {
-            store_lanes(s, square[c], &mut to[c * to_stride..], S::LANES);
-        }
-    }
+    s.transpose(square)
 }

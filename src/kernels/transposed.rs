@@ -245,6 +245,7 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
 }
 
 /// One tile of Aᵀ·B: `Σ a[k][r] · b[k][column ..]`, over all blocks of k.
+#[expect(clippy::too_many_arguments, reason = "two matrices, the part of them that is meant, and what comes next")]
 #[inline(always)]
 fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const PART: bool, const AHEAD: bool>(
     s: S,
