@@ -44,6 +44,7 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
+    /// Those of `columns` of `rows`.
     #[inline(always)]
     fn new(from: Rows<'a>, rows: Range<usize>, columns: Range<usize>) -> Self {
         let width = columns.len();
@@ -55,11 +56,13 @@ impl<'a> Lines<'a> {
         Self { data: &from.data[..end], at, column: 0, width, stride: from.stride }
     }
 
+    /// No line at all.
     #[inline(always)]
     pub(super) fn none() -> Self {
         Self { data: &[], at: 1, column: 0, width: 0, stride: 0 }
     }
 
+    /// Fetches all that are left.
     #[inline(always)]
     pub(super) fn fetch_all<S: Simd>(&mut self, s: S) {
         while self.at <= self.data.len() {
