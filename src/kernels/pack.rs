@@ -7,7 +7,7 @@ use super::rows::{PANEL, Rows, load_lanes, panel_columns, store_lanes};
 use crate::simd::Simd;
 use core::ops::Range;
 
-/// Columns that are packed together where there is room: they fill half of a second-level cache.
+/// Columns that are packed together where there is room: 192 KB with a block of terms, a share of a second-level cache.
 pub(super) const GROUP: usize = 4 * PANEL;
 
 /// B of a product `A·B`.

@@ -20,10 +20,11 @@ const BAND: usize = 96 * 1024;
 /// Rows that are a whole number of tiles on all instruction sets.
 const TILES: usize = 24;
 
-/// Lanes of the widest instruction set.
-const MOST_LANES: usize = 16;
+/// Lanes of the narrowest and of the widest instruction set that has vectors.
+const LANES: [usize; 2] = [4, 16];
 
-/// Whether fewer numbers are turned than B has, with vectors of `lanes` samples of which few stand empty.
+/// Whether fewer numbers are turned than B has, with vectors of `lanes` samples in which at most one lane in seven stands
+/// empty.
 const fn pays(m: usize, k: usize, n: usize, lanes: usize) -> bool {
     let turned = m.saturating_mul(k.saturating_add(n));
     let empty = (lanes - m % lanes) % lanes;
@@ -32,11 +33,11 @@ const fn pays(m: usize, k: usize, n: usize, lanes: usize) -> bool {
 
 /// Floats of scratch with which [`swapped`] may be used for m rows of A, k terms and n rows of B: 0 if it wouldn't pay.
 pub(super) const fn swapped_scratch_len(m: usize, k: usize, n: usize) -> usize {
-    if m < 8 || !pays(m, k, n, 4) {
+    if m < 8 || !pays(m, k, n, LANES[0]) {
         return 0;
     }
     // Whole vectors of samples.
-    k.saturating_mul(m.saturating_add(MOST_LANES - 1)).saturating_add(BAND_ROWS * PANEL)
+    k.saturating_mul(m.saturating_add(LANES[1] - 1)).saturating_add(BAND_ROWS * PANEL)
 }
 
 /// Whether [`swapped`] is the better way, and has the room it needs.
