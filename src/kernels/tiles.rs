@@ -48,13 +48,13 @@ pub(super) struct Tiled<'a> {
 /// One tile: `acc[r][v] = Σ a[r][k] · b[k][v·LANES ..]` over one block, `columns` wide: NV whole vectors, or fewer
 /// elements in the last (`PART`). With each term it fetches one of `lines`, if `AHEAD`.
 #[inline(always)]
-fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool, const AHEAD: bool>(
+pub(super) fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool, const AHEAD: bool>(
     s: S,
     terms: usize,
     a: Strided<'_>,
     b: Strided<'_>,
     columns: usize,
-    mut lines: Lines<'_>,
+    lines: &mut Lines<'_>,
 ) -> [[S::Vector; NV]; MR] {
     let mut acc = [[s.splat(0.0); NV]; MR];
     let columns = if PART { columns } else { NV * S::LANES };
@@ -150,7 +150,7 @@ fn one_tile<
     target: &mut Target<'_, '_, E>,
     row: usize,
     columns: Range<usize>,
-    lines: Lines<'_>,
+    mut lines: Lines<'_>,
 ) {
     let Left { a, ref terms, .. } = *left;
     let column = columns.start;
@@ -159,7 +159,7 @@ fn one_tile<
     let start = (row - left.first_row) * a.stride + a.offset + terms.start;
     let from = Strided { data: a.data, start, step: 1, across: a.stride };
     let b = Strided { data: right.b, start: right.from, step: right.stride, across: 0 };
-    let mut acc = tile::<S, MR, NV, PART, AHEAD>(s, terms.len(), from, b, width, lines);
+    let mut acc = tile::<S, MR, NV, PART, AHEAD>(s, terms.len(), from, b, width, &mut lines);
     let to = target.out.tile::<MR>(row, column..column + width);
     if !left.is_first {
         for r in 0..MR {

@@ -7,8 +7,9 @@
 
 use super::ahead::{Ahead, Lines};
 use super::pack::{GROUP, Right};
-use super::rows::{BLOCK, PANEL, Rows, columns_of, panel_columns, panel_vectors, row_parts, store_lanes};
-use crate::simd::{Simd, Strided, apart, walk};
+use super::rows::{BLOCK, PANEL, Rows, panel_columns, panel_vectors, row_parts, store_lanes};
+use super::tiles::tile;
+use crate::simd::{Simd, Strided, apart};
 use core::ops::Range;
 
 /// What becomes of the elements of [`transposed_product`].
@@ -265,29 +266,10 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
     let mut total = [[s.splat(0.0); NV]; MR];
     let b_from = b.at(column);
     for first in (0..terms).step_by(BLOCK) {
-        let mut acc = [[s.splat(0.0); NV]; MR];
+        let terms = BLOCK.min(terms - first);
         let a = Strided { start: a.start + first * a.step, ..a };
         let b = Strided { data: b.data, start: first * b.stride + b_from, step: b.stride, across: 0 };
-        walk::<1, MR>(
-            BLOCK.min(terms - first),
-            a,
-            b,
-            columns,
-            #[inline(always)]
-            |[a], [b]| {
-                let b = columns_of::<S, NV, PART>(s, b);
-                for r in 0..MR {
-                    let a = s.splat(a[r]);
-                    for v in 0..NV {
-                        acc[r][v] = s.mul_add(a, b[v], acc[r][v]);
-                    }
-                }
-                // Behind the loads of a, which become operands with their broadcasts.
-                if AHEAD {
-                    lines.fetch(s);
-                }
-            },
-        );
+        let acc = tile::<S, MR, NV, PART, AHEAD>(s, terms, a, b, columns, &mut lines);
         if first == 0 {
             total = acc;
         } else {
