@@ -276,6 +276,10 @@ pub enum StepError {
         /// Samples found.
         found: usize,
     },
+    /// A step in slices takes one sample at a time: it is one of the lean schedule.
+    BatchSlices,
+    /// A step in slices was begun by a trainer of another layout.
+    OtherLayout,
     /// A class index is not below the number of classes.
     Class {
         /// Which sample of the batch.
@@ -548,6 +552,8 @@ impl fmt::Display for StepError {
             Self::LeanBatch { found } => {
                 write!(f, "the lean schedule takes 1 sample at a time, found {found}")
             }
+            Self::BatchSlices => f.write_str("a step in slices needs the lean schedule, found the batch schedule"),
+            Self::OtherLayout => f.write_str("the step in slices was begun by a trainer of another layout"),
             Self::Category { sample, input, found, categories } => write!(
                 f,
                 "sample {sample}, input {input}: expected a category, a whole number below {categories}, found {found}"

@@ -44,7 +44,7 @@ pub(crate) use dense_update::{Band, Operands, apply, split_state, update};
 pub(crate) use dropout::Dropout;
 pub(crate) use embedding::{Embedded, embed, embed_delta, embedding_update};
 pub(crate) use follow::{Addend, Back, Follow, add, back, follow};
-pub(crate) use lean::{Gradient, Neurons, layer as lean_layer};
+pub(crate) use lean::{Columns, Gradient, Neurons, layer as lean_layer};
 pub(crate) use lean_layers::{Below, LeanKind, Residuals, Values, any_layer as lean_any_layer};
 pub(crate) use map::activate;
 pub(crate) use members::{

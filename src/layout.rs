@@ -100,9 +100,14 @@ impl Place<'_> {
         self.offset..self.offset + count
     }
 
+    /// Where its parameters lie.
+    pub(crate) const fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.params
+    }
+
     /// Its parameters.
     pub(crate) fn of<'p>(&self, params: &'p [f32]) -> &'p [f32] {
-        &params[self.offset..self.offset + self.params]
+        &params[self.range()]
     }
 
     /// A dense layer's weights and its bias, empty if it has none.

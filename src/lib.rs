@@ -134,7 +134,7 @@ pub use optimizer::{Adam, EpsilonPlacement, Optimizer, Sgd};
 pub use penalty::Penalty;
 pub use rng::Rng;
 pub use simd::{Arithmetic, Isa};
-pub use step::{Delta, Mlp, Pass, Trainer};
+pub use step::{Delta, Mlp, Pass, SlicedStep, Trainer};
 
 /// The README's examples are tests.
 #[cfg(all(doctest, feature = "alloc"))]

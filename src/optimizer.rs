@@ -168,12 +168,27 @@ impl Optimizer {
 
     /// What the update needs at step `step` (counted from 0), its scalars worked out.
     pub(crate) fn rule(&self, step: u64) -> Rule {
+        self.rule_of(self.scalars(step))
+    }
+
+    /// What changes from step to step.
+    pub(crate) fn scalars(&self, step: u64) -> [f32; 2] {
+        match self {
+            Self::Sgd(_) => [0.0; 2],
+            Self::Adam(adam) => adam.scalars(step),
+        }
+    }
+
+    /// The [`rule`](Self::rule) of a step with these [`scalars`](Self::scalars). (Inlined, so that of a constant optimizer
+    /// the kind of rule is one.)
+    #[inline(always)]
+    pub(crate) fn rule_of(&self, scalars: [f32; 2]) -> Rule {
         match *self {
             Self::Sgd(Sgd { learning_rate, momentum: None }) => Rule::Sgd { minus_rate: -learning_rate },
             Self::Sgd(Sgd { learning_rate, momentum: Some(Momentum { decay, nesterov }) }) => {
                 Rule::Momentum { minus_rate: -learning_rate, decay, nesterov }
             }
-            Self::Adam(adam) => adam.rule(step),
+            Self::Adam(adam) => adam.rule_of(scalars),
         }
     }
 
@@ -191,22 +206,26 @@ impl Optimizer {
 }
 
 impl Adam {
-    /// The scalars are worked out in f64 and rounded once, as the frameworks do.
-    fn rule(&self, step: u64) -> Rule {
-        let corrections = self.corrections(step);
-        let root_scale = match self.placement {
-            EpsilonPlacement::Corrected => 1.0 / corrections[1],
-            EpsilonPlacement::Uncorrected => 1.0,
-        };
+    fn rule_of(&self, [minus_rate, root_scale]: [f32; 2]) -> Rule {
         Rule::Adam {
             beta1: self.beta1,
             rest1: (1.0 - f64::from(self.beta1)) as f32,
             beta2: self.beta2,
             rest2: (1.0 - f64::from(self.beta2)) as f32,
-            minus_rate: self.minus_rate(self.learning_rate, corrections),
-            root_scale: root_scale as f32,
+            minus_rate,
+            root_scale,
             epsilon: self.epsilon,
         }
+    }
+
+    /// `minus_rate` and `root_scale` of its rule, worked out in f64 and rounded once, as the frameworks do.
+    fn scalars(&self, step: u64) -> [f32; 2] {
+        let corrections = self.corrections(step);
+        let root_scale = match self.placement {
+            EpsilonPlacement::Corrected => 1.0 / corrections[1],
+            EpsilonPlacement::Uncorrected => 1.0,
+        };
+        [self.minus_rate(self.learning_rate, corrections), root_scale as f32]
     }
 
     /// `1 − β₁ᵗ` and `√(1 − β₂ᵗ)`.

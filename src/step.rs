@@ -6,17 +6,19 @@ mod layers;
 mod lean;
 mod plan;
 mod predict;
+mod sliced;
 mod trainer;
 
 use crate::backend::{Backend, Engine};
 use crate::error::{Buffer, LayoutError, StepError};
 use crate::kernels::{self, Dropout};
 use crate::layer::Layer;
-use crate::layout::{Layout, Schedule};
+use crate::layout::{Layout, Place, Schedule};
 use crate::optimizer::{Optimizer, Rule};
 use crate::simd::Isa;
 use plan::Plan;
 pub(crate) use plan::{join, padding, part};
+pub use sliced::SlicedStep;
 pub use trainer::Trainer;
 
 /// A network to compute: its layout, and how and where it runs. It holds no
@@ -290,11 +292,14 @@ impl<'a> Mlp<'a> {
         if !self.layout.is_penalized() {
             return None;
         }
-        let terms = self.layout.places().filter_map(|place| {
-            let penalty = self.layout.penalty(&place)?;
-            Some(kernels::penalty(self.engine.isa, penalty, &params[place.weights()]))
-        });
+        let terms = self.layout.places().filter_map(|place| self.penalty_of_layer(&place, params));
         Some(terms.fold(0.0, |sum, term| sum + term))
+    }
+
+    /// The penalty on the weights of a layer; `None` if it has none.
+    fn penalty_of_layer(&self, place: &Place<'_>, params: &[f32]) -> Option<f32> {
+        let penalty = self.layout.penalty(place)?;
+        Some(kernels::penalty(self.engine.isa, penalty, &params[place.weights()]))
     }
 
     /// Adds to a gradient that of the penalties.
@@ -468,6 +473,7 @@ impl Pass<'_, '_> {
 }
 
 /// What a backward pass does with the gradient.
+#[derive(Debug)]
 enum Update<'a> {
     /// Updates the parameters with it.
     Apply { rule: Rule, params: &'a mut [f32], state: [&'a mut [f32]; 2] },

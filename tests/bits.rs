@@ -597,13 +597,22 @@ fn a_batch_of_predictions_is_its_samples_predictions() {
     }
 }
 
+/// How a step of the lean schedule is taken.
+#[derive(Clone, Copy)]
+enum Way {
+    Whole,
+    /// `gradient`, then `apply`.
+    InTwo,
+    InSlices,
+}
+
 /// The lean schedule, one sample after the other.
 #[test]
 fn every_instruction_set_in_the_lean_schedule() {
     for case in all_cases().filter(|case| !case.has_batch_norm()) {
         let layout = case.layout();
         let (x, values, classes) = case.data(case.batch.min(9));
-        let run = |isa: Isa, in_two: bool| {
+        let run = |isa: Isa, way: Way| {
             let mlp = Mlp::new(layout, isa).with_schedule(Schedule::Lean);
             let trainer = Trainer::new(mlp, case.loss, case.optimizer).unwrap();
             let (mut params, mut state) = (case.params(), vec![0.0; layout.optimizer_len(&case.optimizer)]);
@@ -613,12 +622,26 @@ fn every_instruction_set_in_the_lean_schedule() {
             let mut losses = vec![];
             for (step, ((x, values), class)) in (0..).zip(samples) {
                 let targets = case.targets(values, class);
-                losses.push(if in_two {
-                    let loss = trainer.gradient(step, x, targets, &params, &mut gradient, &mut workspace).unwrap();
-                    trainer.apply(step, &gradient, &mut params, &mut state).unwrap();
-                    loss
-                } else {
-                    trainer.train_step(step, x, targets, &mut params, &mut state, &mut workspace).unwrap()
+                let workspace = &mut workspace;
+                losses.push(match way {
+                    Way::Whole => trainer.train_step(step, x, targets, &mut params, &mut state, workspace).unwrap(),
+                    Way::InTwo => {
+                        let loss = trainer.gradient(step, x, targets, &params, &mut gradient, workspace).unwrap();
+                        trainer.apply(step, &gradient, &mut params, &mut state).unwrap();
+                        loss
+                    }
+                    Way::InSlices => {
+                        let slices = trainer.sliced_step(step, x, targets, &mut params, &mut state, workspace);
+                        let mut slices = slices.unwrap();
+                        // Small networks by the neuron, large ones in pieces of all sizes.
+                        let mut weights = layout.params_len() / 1000;
+                        loop {
+                            weights = (weights * 3 + 7) % layout.params_len().max(8);
+                            if let Some(loss) = trainer.advance(&mut slices, weights).unwrap() {
+                                break loss;
+                            }
+                        }
+                    }
                 });
             }
             assert!(losses.iter().chain(&params).all(|x| x.is_finite()), "{} on {isa}: not finite", case.name);
@@ -627,15 +650,17 @@ fn every_instruction_set_in_the_lean_schedule() {
         for arithmetic in arithmetics() {
             let mut isas = isas(arithmetic);
             let first = isas.next().expect("`arithmetics` has asked");
-            let expected = run(first, false);
-            let in_two = run(first, true);
+            let expected = run(first, Way::Whole);
+            let in_two = run(first, Way::InTwo);
+            assert_eq!(run(first, Way::InSlices), expected, "{} on {first}, in slices", case.name);
             // Rule 6.4 of docs/ARITHMETIC.md: plain SGD does not go through the gradient.
             if case.optimizer.state_per_parameter() > 0 {
                 assert_eq!(in_two, expected, "{} on {first}, gradient then apply", case.name);
             }
             for isa in isas {
-                assert_eq!(run(isa, false), expected, "{} on {isa}", case.name);
-                assert_eq!(run(isa, true), in_two, "{} on {isa}, gradient then apply", case.name);
+                assert_eq!(run(isa, Way::Whole), expected, "{} on {isa}", case.name);
+                assert_eq!(run(isa, Way::InTwo), in_two, "{} on {isa}, gradient then apply", case.name);
+                assert_eq!(run(isa, Way::InSlices), expected, "{} on {isa}, in slices", case.name);
             }
         }
     }

@@ -1057,7 +1057,7 @@ fn a_workspace_may_start_anywhere() {
 #[test]
 fn messages_read_well() {
     let length = |buffer| StepError::Length { buffer, expected: 64, found: 63 };
-    let cases: [(&dyn Display, &str); 43] = [
+    let cases: [(&dyn Display, &str); 45] = [
         (&IsaError::NoFusedMultiplyAdd, "fused arithmetic needs a CPU with FMA; portable arithmetic runs here"),
         (&LayoutError::NoInputs, "a network has at least one input"),
         (&LayoutError::NoLayers, "a network has at least one layer"),
@@ -1099,6 +1099,8 @@ fn messages_read_well() {
             "inputs: expected one or more samples of 20, found a length of 19",
         ),
         (&StepError::NoOutputs, "a layer has at least one output, found 0"),
+        (&StepError::BatchSlices, "a step in slices needs the lean schedule, found the batch schedule"),
+        (&StepError::OtherLayout, "the step in slices was begun by a trainer of another layout"),
         (&StepError::LeanBatch { found: 32 }, "the lean schedule takes 1 sample at a time, found 32"),
         (
             &StepError::Class { sample: 7, found: 10, classes: 10 },

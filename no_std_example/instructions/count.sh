@@ -35,8 +35,9 @@ count() (
     fi
     flash=$(size "$file" | awk 'NR == 2 { print $1 }')
     awk -v cpu="$cpu" -v program="$program" -v hash="$hash" -v flash="$flash" -v made_by="$made_by" '
-      /^counted/ { n++; instructions += $2; cycles += $3 }
+      /^counted/ { n++; instructions += $2; cycles += $3; if ($2 > longest) { longest = $2; cycles_of_it = $3 } }
       END { if (!n) exit 1
+            if (program ~ /^slice-/) { n = 1; instructions = longest; cycles = cycles_of_it }
             printf "%-10s %-18s %8d %8d %7d %s | %s\n", cpu, program, instructions / n, cycles / n, flash, hash, made_by }' <<<"$output"
   done >>"$counted"
 )
@@ -48,10 +49,10 @@ mkdir -p "$CARGO_TARGET_DIR"
 gcc -O2 -Wall -Wextra -Werror -fPIC -shared -o "$CARGO_TARGET_DIR/libcount.so" count.c
 counted=$(mktemp)
 trap 'rm -f "$counted"' EXIT
-all=(train-xor train-seed train-sensor train-sensor-adam predict-seed predict-sensor)
+all=(train-xor train-seed train-sensor train-sensor-adam predict-seed predict-sensor slice-sensor slice-sensor-adam)
 count thumbv7em-none-eabihf cortex-m4 mps2-an386 "${all[@]}" widths
 # 16 KiB of RAM hold the sensor's parameters, but not Adam's state beside them.
-count thumbv6m-none-eabi cortex-m0 microbit train-xor train-seed train-sensor predict-seed predict-sensor
+count thumbv6m-none-eabi cortex-m0 microbit train-xor train-seed train-sensor predict-seed predict-sensor slice-sensor
 
 header="# cpu        program            instructions  M4 cycles  flash  hash | compiler"
 printf '%s\n' "$header"

@@ -10,6 +10,15 @@ use crate::optimizer::Rule;
 use crate::penalty::Penalty;
 use crate::simd::Simd;
 
+/// Columns of W: as many as there are outputs to be written, `[inputs × width]` from column `first` on.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    /// All of W.
+    pub(crate) weights: &'a [f32],
+    pub(crate) width: usize,
+    pub(crate) first: usize,
+}
+
 /// What feeds a layer.
 pub(crate) enum Neurons<'a> {
     /// The network's inputs; nothing is wanted below them.

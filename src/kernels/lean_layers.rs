@@ -11,6 +11,7 @@ use crate::activation::Activation;
 use crate::layout::{Layout, Source};
 use crate::penalty::Penalty;
 use crate::simd::{Simd, dispatch};
+use core::ops::Range;
 
 /// What feeds a layer, and where its delta goes.
 pub(crate) enum Below<'a> {
@@ -105,17 +106,32 @@ pub(crate) enum LeanKind<'a> {
     Embedding(Embedded, Option<Penalty>),
 }
 
-/// Passes a layer's delta on below, and lets its gradient do its work.
-pub(crate) fn any_layer(isa: Isa, kind: LeanKind<'_>, delta: &[f32], below: Below<'_>, gradient: Gradient<'_>) {
-    dispatch!(isa, s => any_layer_in(s, kind, delta, below, gradient));
+/// Passes a layer's delta on below, and lets its gradient do its work: all of it, unless it is dense, and this is about
+/// some of its rows only, of which the bias is the last.
+pub(crate) fn any_layer(
+    isa: Isa,
+    kind: LeanKind<'_>,
+    rows: Range<usize>,
+    delta: &[f32],
+    below: Below<'_>,
+    gradient: Gradient<'_>,
+) {
+    dispatch!(isa, s => any_layer_in(s, kind, rows, delta, below, gradient));
 }
 
 #[inline(always)]
-fn any_layer_in<S: Simd>(s: S, kind: LeanKind<'_>, delta: &[f32], mut below: Below<'_>, mut gradient: Gradient<'_>) {
+fn any_layer_in<S: Simd>(
+    s: S,
+    kind: LeanKind<'_>,
+    rows: Range<usize>,
+    delta: &[f32],
+    mut below: Below<'_>,
+    mut gradient: Gradient<'_>,
+) {
     match kind {
         // Apart, so that a layer without a penalty does not ask for one in each vector.
-        LeanKind::Dense(None) => dense_layer(s, delta, below, gradient, None),
-        LeanKind::Dense(penalty) => dense_layer(s, delta, below, gradient, penalty),
+        LeanKind::Dense(None) => dense_layer(s, rows, delta, below, gradient, None),
+        LeanKind::Dense(penalty) => dense_layer(s, rows, delta, below, gradient, penalty),
         LeanKind::Activation => below.set_all(s, |i| delta[i]),
         LeanKind::Standardize(scale) => below.set_all(s, |i| delta[i] * scale[i]),
         LeanKind::SampleNorm(moments, shift) => {
@@ -164,20 +180,21 @@ fn any_layer_in<S: Simd>(s: S, kind: LeanKind<'_>, delta: &[f32], mut below: Bel
 #[inline(always)]
 fn dense_layer<S: Simd>(
     s: S,
+    rows: Range<usize>,
     delta: &[f32],
     mut below: Below<'_>,
     mut gradient: Gradient<'_>,
     penalty: Option<Penalty>,
 ) {
     let inputs = below.all_x().len();
-    for i in 0..inputs {
+    for i in rows.start..rows.end.min(inputs) {
         let x = below.all_x()[i];
         if below.is_wanted() {
             below.set(s, i, gradient.dot(s, delta, i));
         }
         gradient.row(s, delta, i, x, penalty);
     }
-    if gradient.has_bias(inputs, delta) {
+    if rows.end > inputs && gradient.has_bias(inputs, delta) {
         gradient.row(s, delta, inputs, 1.0, None);
     }
 }

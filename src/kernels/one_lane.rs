@@ -5,31 +5,30 @@
 #![forbid(unsafe_code)]
 
 use super::dense_forward::{NARROW, has_own_pass};
-use super::lean::{Gradient, Neurons};
+use super::lean::{Columns, Gradient, Neurons};
 use super::rows::BLOCK;
 use crate::activation::{Activation, Activations};
 use crate::optimizer::Rule;
 use crate::simd::Scalar;
 
-/// `y = activation(x·W + b)`. Softmax is left to the caller.
+/// `y = activation(x·W + b)`, for some columns of W, one at least. Softmax is left to the caller.
 #[inline(always)]
 pub(crate) fn forward<const FUSED: bool>(
     s: Scalar<FUSED>,
     x: &[f32],
-    weights: &[f32],
+    Columns { weights, width, first }: Columns<'_>,
     bias: &[f32],
     activation: Activation,
     among: Activations,
     y: &mut [f32],
 ) {
-    let width = y.len();
     if width == 1 {
         y[0] = s.dot(x, weights);
     } else {
         for (index, (x, weights)) in x.chunks(BLOCK).zip(weights.chunks(BLOCK * width)).enumerate() {
             let sums = |column: usize, sums: &mut [f32]| match width {
-                ..=NARROW => s.four_chain_sums(x, &weights[column..], width, sums),
-                _ => s.column_sums(x, &weights[column..], width, sums),
+                ..=NARROW => s.four_chain_sums(x, &weights[first + column..], width, sums),
+                _ => s.column_sums(x, &weights[first + column..], width, sums),
             };
             if index == 0 {
                 sums(0, y);

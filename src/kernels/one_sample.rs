@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::dense_forward::{BiasActivation, NARROW, has_own_pass};
+use super::lean::Columns;
 use super::map::map;
 use super::reduce;
 use super::rows::{blocks, columns_of, load_lanes, steps, store_lanes};
@@ -13,16 +14,23 @@ use crate::activation::Activation;
 use crate::simd::Simd;
 use core::ops::Range;
 
-/// `y = activation(x·W + b)`. Softmax is left to the caller.
+/// `y = activation(x·W + b)`, for some columns of W, one at least. Softmax is left to the caller.
 #[inline(always)]
-pub(crate) fn forward<S: Simd>(s: S, x: &[f32], weights: &[f32], bias: &[f32], activation: Activation, y: &mut [f32]) {
-    let n = y.len();
-    let mut layer = Layer { x, weights, epilogue: BiasActivation::new(bias, activation), y };
-    match n {
-        1 => layer.finish(s, 0, 1, s.splat(reduce::dot_in(s, x, weights))),
+pub(crate) fn forward<S: Simd>(
+    s: S,
+    x: &[f32],
+    columns: Columns<'_>,
+    bias: &[f32],
+    activation: Activation,
+    y: &mut [f32],
+) {
+    let mut layer = Layer { x, columns, epilogue: BiasActivation::new(bias, activation), y };
+    match columns.width {
+        1 => layer.finish(s, 0, 1, s.splat(reduce::dot_in(s, x, columns.weights))),
         2..=NARROW => {
-            for column in (0..n).step_by(S::LANES) {
-                layer.narrow(s, column, S::LANES.min(n - column));
+            let count = layer.y.len();
+            for column in (0..count).step_by(S::LANES) {
+                layer.narrow(s, column, S::LANES.min(count - column));
             }
         }
         _ => layer.wide(s),
@@ -44,7 +52,7 @@ pub(crate) fn forward<S: Simd>(s: S, x: &[f32], weights: &[f32], bias: &[f32], a
 
 struct Layer<'a> {
     x: &'a [f32],
-    weights: &'a [f32],
+    columns: Columns<'a>,
     epilogue: BiasActivation<'a>,
     y: &'a mut [f32],
 }
@@ -79,15 +87,15 @@ impl Layer<'_> {
         }
     }
 
-    /// Some columns: NV vectors, the last one short if `PART`. Each block of k is one chain.
+    /// Some of them: NV vectors, the last one short if `PART`. Each block of k is one chain.
     #[inline(always)]
     fn strip<S: Simd, const NV: usize, const PART: bool>(&mut self, s: S, columns: Range<usize>) {
-        let n = self.y.len();
+        let Columns { weights, width, first } = self.columns;
         let mut total = [s.splat(0.0); NV];
-        for (index, (x, weights)) in blocks(self.x, 1).zip(blocks(self.weights, n)).enumerate() {
+        for (index, (x, weights)) in blocks(self.x, 1).zip(blocks(weights, width)).enumerate() {
             let mut sums = [s.splat(0.0); NV];
-            for (&x, row) in x.iter().zip(steps(weights, n)) {
-                let w = columns_of::<S, NV, PART>(s, &row[columns.start..columns.end]);
+            for (&x, row) in x.iter().zip(steps(weights, width)) {
+                let w = columns_of::<S, NV, PART>(s, &row[first + columns.start..first + columns.end]);
                 for v in 0..NV {
                     sums[v] = s.mul_add(s.splat(x), w[v], sums[v]);
                 }
@@ -106,20 +114,21 @@ impl Layer<'_> {
     /// (0+1)+(2+3).
     #[inline(always)]
     fn narrow<S: Simd>(&mut self, s: S, column: usize, lanes: usize) {
-        let n = self.y.len();
+        let Columns { weights, width: n, first } = self.columns;
+        let from = first + column;
         let mut total = s.splat(0.0);
-        for (index, (x, weights)) in blocks(self.x, 1).zip(blocks(self.weights, n)).enumerate() {
+        for (index, (x, weights)) in blocks(self.x, 1).zip(blocks(weights, n)).enumerate() {
             let mut chains = [s.splat(0.0); 4];
             let (fours, rest) = x.as_chunks::<4>();
             for (x, rows) in fours.iter().zip(steps(weights, 4 * n)) {
                 for c in 0..4 {
-                    chains[c] = s.mul_add(s.splat(x[c]), load_lanes(s, &rows[c * n + column..], lanes), chains[c]);
+                    chains[c] = s.mul_add(s.splat(x[c]), load_lanes(s, &rows[c * n + from..], lanes), chains[c]);
                 }
             }
             let last = &weights[4 * n * fours.len()..];
             for c in 0..3 {
                 if c < rest.len() {
-                    chains[c] = s.mul_add(s.splat(rest[c]), load_lanes(s, &last[c * n + column..], lanes), chains[c]);
+                    chains[c] = s.mul_add(s.splat(rest[c]), load_lanes(s, &last[c * n + from..], lanes), chains[c]);
                 }
             }
             let sum = s.add(s.add(chains[0], chains[1]), s.add(chains[2], chains[3]));
@@ -150,7 +159,16 @@ mod tests {
                 for activation in [Activation::Linear, Activation::Relu, Activation::Tanh] {
                     for isa in Isa::available() {
                         let (mut own, mut expected) = (vec![f32::NAN; outputs], vec![f32::NAN; outputs]);
-                        dispatch!(isa, s => forward(s, &x, weights, bias, activation, &mut own));
+                        // In two pieces, of which each may be short.
+                        let first = inputs % outputs;
+                        let (left, right) = own.split_at_mut(first);
+                        for (first, y) in [(0, left), (first, right)] {
+                            let (columns, bias) =
+                                (Columns { weights, width: outputs, first }, &bias[first..][..y.len()]);
+                            if !y.is_empty() {
+                                dispatch!(isa, s => forward(s, &x, columns, bias, activation, y));
+                            }
+                        }
                         dense_forward(isa, &x, weights, bias, activation, &mut expected, &mut scratch).unwrap();
                         let bits = |y: &[f32]| y.iter().map(|y| y.to_bits()).collect::<Vec<_>>();
                         assert_eq!(bits(&own), bits(&expected), "{inputs} × {outputs}, {activation}, {isa}");

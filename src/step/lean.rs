@@ -12,12 +12,14 @@ use super::{Delta, Mlp, Mode, Update};
 use crate::activation::Activation;
 use crate::backend::Engine;
 use crate::kernels::{
-    self, Addend, Below, Embedded, Follow, Gradient, LeanKind, Neurons, Residuals, Rows, RowsMut, Values,
+    self, Addend, Below, Columns, Embedded, Follow, Gradient, LeanKind, Neurons, Residuals, Rows, RowsMut, Values,
 };
 use crate::layer::Kind;
 use crate::layout::{Layout, Place, Source};
 use crate::loss::Objective;
+use crate::optimizer::Rule;
 use crate::simd::{dispatch, on_one_lane};
+use core::ops::Range;
 
 impl Layout<'_> {
     /// Where the values of layer `index` begin in the workspace.
@@ -37,12 +39,12 @@ impl Layout<'_> {
 }
 
 /// Floats of a layer's block in the workspace.
-const fn block_len(layout: &Layout<'_>, place: &Place<'_>) -> usize {
+pub(super) const fn block_len(layout: &Layout<'_>, place: &Place<'_>) -> usize {
     if layout.is_plain(place) { place.outputs } else { kept_end(place) + moments_len(place) }
 }
 
 /// Where a block's values, and what is kept beside them, end.
-const fn kept_end(place: &Place<'_>) -> usize {
+pub(super) const fn kept_end(place: &Place<'_>) -> usize {
     place.outputs * if place.layer.keeps() { 2 } else { 1 }
 }
 
@@ -69,11 +71,17 @@ pub(super) fn forward<'w>(
             })
         )
     );
-    let top = top(mlp, workspace);
+    softmax(mlp, workspace, stop_short);
+    top(mlp, workspace)
+}
+
+/// Takes the softmax of the last layer, if it is one, unless the pass is to `stop_short` of it.
+#[inline(always)]
+pub(super) fn softmax(mlp: &Mlp<'_>, workspace: &mut [f32], stop_short: bool) {
     if mlp.layout.output_activation() == Activation::Softmax && !stop_short {
+        let top = top(mlp, workspace);
         kernels::softmax(mlp.engine.isa, top, top.len());
     }
-    top
 }
 
 /// [`forward`], given the kernel of a plain layer.
@@ -85,7 +93,7 @@ fn layers_forward(
     x: &[f32],
     workspace: &mut [f32],
     stop_short: bool,
-    plain: impl Fn(&[f32], &[f32], &[f32], Activation, &mut [f32]),
+    plain: impl Fn(&[f32], Columns<'_>, &[f32], Activation, &mut [f32]),
 ) {
     let last = mlp.layout.layers().len() - 1;
     let (mut at, mut before) = (0, 0);
@@ -96,6 +104,7 @@ fn layers_forward(
         let activation = if stop_short && place.index == last { Activation::Linear } else { place.layer.activation };
         if mlp.layout.is_plain(&place) {
             let (weights, bias) = place.split(params);
+            let weights = Columns { weights, width: place.outputs, first: 0 };
             plain(feed, weights, bias, activation, &mut block[..place.outputs]);
         } else {
             let block = &mut block[..block_len(&mlp.layout, &place)];
@@ -112,7 +121,7 @@ fn layers_forward(
 
 /// One layer of any kind forward, with all that may follow.
 #[expect(clippy::too_many_arguments, reason = "a layer, what feeds it, what a connection may bring, where it writes")]
-fn any_forward(
+pub(super) fn any_forward(
     mlp: &Mlp<'_>,
     mode: Mode,
     place: &Place<'_>,
@@ -129,6 +138,20 @@ fn any_forward(
     let moments = RowsMut::dense(if moments.is_empty() { &mut unused } else { moments }, 2);
     let z = RowsMut::dense(&mut values[..width], width);
     pre_activations(Engine::own(mlp.engine.isa), place, params, Rows::dense(feed, place.inputs), z, moments, &mut []);
+    follow(mlp, mode, place, x, below, values, activation);
+}
+
+/// What follows the pre-activations in `values`, which have room for what is kept beside them.
+pub(super) fn follow(
+    mlp: &Mlp<'_>,
+    mode: Mode,
+    place: &Place<'_>,
+    x: &[f32],
+    below: &[f32],
+    values: &mut [f32],
+    activation: Activation,
+) {
+    let width = place.outputs;
     let residual = mlp.layout.residual_source(place.index).map(|source| match source {
         Source::Inputs => Addend::Rows(Rows::dense(x, width)),
         Source::Layer(k) => Addend::Rows(Rows::dense(&below[mlp.layout.lean_offset(k)..][..width], width)),
@@ -159,8 +182,14 @@ pub(super) fn loss(
 ) -> f32 {
     let activation = mlp.layout.output_activation();
     forward(mlp, mode, params, x, workspace, objective.loss.top(activation) != activation);
+    loss_of_outputs(mlp, objective, workspace)
+}
+
+/// Turns what [`forward`] has left of the last layer into its delta; returns the loss of the data.
+#[inline(always)]
+pub(super) fn loss_of_outputs(mlp: &Mlp<'_>, objective: &Objective<'_>, workspace: &mut [f32]) -> f32 {
     let (neurons, scratch) = workspace.split_at_mut(mlp.layout.lean_workspace_len());
-    kernels::lean_loss(mlp.engine.isa, objective, activation, top(mlp, neurons), scratch)
+    kernels::lean_loss(mlp.engine.isa, objective, mlp.layout.output_activation(), top(mlp, neurons), scratch)
 }
 
 /// Replaces the outputs in the workspace by the delta that the caller brings.
@@ -227,9 +256,9 @@ fn layers_backward(
         let place = layout.below(l, params_end);
         params_end = place.offset;
         end -= block_len(layout, &place);
-        let simple = layout.is_plain(&place) && (l == 0 || layout.is_plain(&layout.place(l - 1)));
-        if !simple || layout.has_residual() || layout.penalty(&place).is_some() {
-            any_backward(mlp, mode, &place, x, &mut target, workspace, end, &mut input_delta);
+        if !is_simple(layout, &place) {
+            let rows = 0..place.inputs + 1;
+            any_backward(mlp, mode, &place, rows, x, &mut target, workspace, end, &mut input_delta);
             continue;
         }
         let (below, delta) = workspace.split_at_mut(end);
@@ -242,19 +271,31 @@ fn layers_backward(
                 Neurons::Below(values, layout.layers()[l - 1].activation)
             }
         };
-        plain(&delta[..place.outputs], neurons, target.of_layer(&place));
+        plain(&delta[..place.outputs], neurons, target.of(place.range()));
     }
     if let Update::Store { params, gradient } = target {
         mlp.penalize(params, gradient);
     }
 }
 
-/// One layer of any kind backward, whatever lies below it. Its block begins at `start`.
+/// Whether a layer is dense without penalty, above another whose value gives its slope.
+#[inline(always)]
+pub(super) fn is_simple(layout: &Layout<'_>, place: &Place<'_>) -> bool {
+    let l = place.index;
+    layout.is_plain(place)
+        && (l == 0 || layout.is_plain(&layout.place(l - 1)))
+        && !layout.has_residual()
+        && layout.penalty(place).is_none()
+}
+
+/// One layer of any kind backward, whatever lies below it, or some rows of a dense one (of which the bias is the last).
+/// Its block begins at `start`.
 #[expect(clippy::too_many_arguments, reason = "a layer, where its numbers lie, what becomes of its gradient")]
-fn any_backward(
+pub(super) fn any_backward(
     mlp: &Mlp<'_>,
     mode: Mode,
     place: &Place<'_>,
+    rows: Range<usize>,
     x: &[f32],
     target: &mut Update<'_>,
     workspace: &mut [f32],
@@ -289,7 +330,7 @@ fn any_backward(
         let (_, scale) = place.statistics(target.params());
         let nothing = Gradient::Add(&[], &mut []);
         let delta = &above[..place.outputs];
-        return kernels::lean_any_layer(mlp.engine.isa, LeanKind::Standardize(scale), delta, below, nothing);
+        return kernels::lean_any_layer(mlp.engine.isa, LeanKind::Standardize(scale), rows, delta, below, nothing);
     }
     let moments = || [above[kept_end(place)], above[kept_end(place) + 1]];
     let kind = match place.layer.kind {
@@ -304,25 +345,33 @@ fn any_backward(
             unreachable!("check_step has refused batch norm in the lean schedule, and the other has returned")
         }
     };
-    kernels::lean_any_layer(mlp.engine.isa, kind, &above[..place.outputs], below, target.of_layer(place));
+    let delta = &above[..place.outputs];
+    kernels::lean_any_layer(mlp.engine.isa, kind, rows, delta, below, target.of(place.range()));
 }
 
 impl Update<'_> {
-    /// The part of it that concerns one layer. (Inlined, so that a `static` trainer leaves the other optimizers out of the binary.)
+    /// The part of it that concerns these parameters. (Inlined, so that a `static` trainer leaves the other optimizers out of the binary.)
     #[inline(always)]
-    fn of_layer(&mut self, place: &Place<'_>) -> Gradient<'_> {
-        let range = place.offset..place.offset + place.params;
+    pub(super) fn of(&mut self, range: Range<usize>) -> Gradient<'_> {
         match self {
-            Self::Apply { rule, params, state } => {
-                let [first, second] = state;
-                let count = rule.states();
-                let state = [
-                    if count > 0 { &mut first[range.clone()] } else { &mut [][..] },
-                    if count > 1 { &mut second[range.clone()] } else { &mut [][..] },
-                ];
-                Gradient::Apply(*rule, &mut params[range], state)
-            }
+            Self::Apply { rule, params, state: [first, second] } => update_of(*rule, params, [first, second], range),
             Self::Store { params, gradient } => Gradient::Add(&params[range.clone()], &mut gradient[range]),
         }
     }
+}
+
+/// What updates these parameters.
+#[inline(always)]
+pub(super) fn update_of<'p>(
+    rule: Rule,
+    params: &'p mut [f32],
+    [first, second]: [&'p mut [f32]; 2],
+    range: Range<usize>,
+) -> Gradient<'p> {
+    let count = rule.states();
+    let state = [
+        if count > 0 { &mut first[range.clone()] } else { &mut [][..] },
+        if count > 1 { &mut second[range.clone()] } else { &mut [][..] },
+    ];
+    Gradient::Apply(rule, &mut params[range], state)
 }

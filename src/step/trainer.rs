@@ -48,6 +48,8 @@ pub struct Trainer<'a> {
     pub(super) loss: Loss<'a>,
     class_weights: Option<&'a [f32]>,
     optimizer: Optimizer,
+    /// Of the layout.
+    pub(super) identity: u64,
 }
 
 impl<'a> Trainer<'a> {
@@ -63,7 +65,7 @@ impl<'a> Trainer<'a> {
         if let Err(error) = optimizer.check() {
             return Err(error);
         }
-        Ok(Self { mlp, loss, class_weights: None, optimizer })
+        Ok(Self { mlp, loss, class_weights: None, optimizer, identity: mlp.layout.identity() })
     }
 
     /// The same with a weight for each class, `[outputs]`: the factor of all that a sample of the class brings to the
@@ -279,7 +281,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Checks all that a step is given but the optimizer's state.
-    fn check(
+    pub(super) fn check(
         &self,
         params: &[f32],
         x: &[f32],

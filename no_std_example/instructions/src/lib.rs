@@ -116,6 +116,54 @@ macro_rules! train {
     };
 }
 
+/// The same in slices of at most `$weights` weights, each of which is counted by itself.
+#[macro_export]
+macro_rules! slices {
+    ($layout:ident, $weights:literal, $loss:expr, $optimizer:expr, |$rng:ident| $target:expr => $targets:ident) => {
+        static TRAINER: microprop::Trainer<'static> = $crate::trainer($crate::$layout, $loss, $optimizer);
+        const STATE: usize = $crate::$layout.optimizer_len(&$optimizer);
+
+        #[inline(never)]
+        fn advance(step: &mut microprop::SlicedStep<'_>) -> Result<Option<f32>, microprop::StepError> {
+            TRAINER.advance(step, $weights)
+        }
+
+        #[$crate::cortex_m_rt::entry]
+        fn main() -> ! {
+            static mut PARAMS: [f32; $crate::$layout.params_len()] = [0.0; $crate::$layout.params_len()];
+            static mut WORKSPACE: [f32; $crate::$layout.lean_workspace_len()] =
+                [0.0; $crate::$layout.lean_workspace_len()];
+            static mut STATE_OF: [f32; STATE] = [0.0; STATE];
+            let mut x = [0.0; $crate::$layout.inputs()];
+            let mut random = microprop::Rng::new(1);
+            if microprop::init(&$crate::$layout, 7, PARAMS).is_err() {
+                $crate::stop(false);
+            }
+            for index in 0..$crate::WARM + $crate::COUNTED {
+                $crate::sample(&mut random, &mut x);
+                let $rng = &mut random;
+                let target = [$target];
+                let targets = microprop::Targets::$targets(&target);
+                let Ok(mut step) = TRAINER.sliced_step(index, &x, targets, PARAMS, STATE_OF, WORKSPACE) else {
+                    $crate::stop(false)
+                };
+                loop {
+                    $crate::begin();
+                    let end = advance(&mut step);
+                    $crate::end();
+                    match end {
+                        Ok(None) => {}
+                        Ok(Some(_)) => break,
+                        Err(_) => $crate::stop(false),
+                    }
+                }
+            }
+            $crate::hprintln!("hash={:016x}", microprop::hash(PARAMS));
+            $crate::stop(true)
+        }
+    };
+}
+
 /// A firmware that predicts random samples with `$layout`.
 #[macro_export]
 macro_rules! predict {
