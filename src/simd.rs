@@ -27,7 +27,7 @@ mod walk;
 mod x86_64;
 
 pub use isa::{Arithmetic, Isa};
-pub(crate) use isa::{Level, apart, dispatch, on_one_lane};
+pub(crate) use isa::{Level, apart, dispatch, on_one_lane, within};
 pub(crate) use scalar::Scalar;
 pub(crate) use walk::{Strided, tile_rows, walk};
 
@@ -55,6 +55,11 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Runs `f` in a function of its own, compiled for this instruction set: for
     /// what is called from many places and need not be inlined into each.
     fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R;
+
+    /// Runs `f` in a function that is compiled by itself before it is inlined where it is called. Many passes of a compiler
+    /// take a time that grows with the square of a function: a kernel with tiles of all sizes is made of parts.
+    /// Without optimisation it stays a function, as the variables of all of them would overflow the stack.
+    fn part<R>(self, f: impl FnOnce(Self) -> R) -> R;
 
     /// Splits `x` into whole arrays and the rest.
     fn chunks(x: &[f32]) -> (&[Self::Array], &[f32]);

@@ -13,7 +13,7 @@ use super::rows::{BLOCK, PANEL, Rows, RowsMut, copy_rows, panel_columns};
 use super::rows::{load_lanes, store_lanes};
 use super::swapped::swapped_scratch_len;
 use super::tiles::{Epilogue, Left, Target, Tiled, row_tiles};
-use crate::simd::Simd;
+use crate::simd::{Simd, apart};
 use core::ops::Range;
 
 /// The epilogue of a product that lies in `out` without it.
@@ -136,7 +136,7 @@ impl<E> Columns<'_, '_, E> {
             let (is_first, is_last) = (start == 0, terms.end == k);
             let left = Left { a: self.a, first_row: 0, rows: rows.clone(), terms, is_first, is_last };
             let right = Tiled { b: &b.data[start * b.stride..], stride: b.stride, from: b.offset + columns.start };
-            row_tiles::<S, E, NV, PART, PART>(s, &left, right, target, rows.clone(), columns.clone(), &mut None);
+            apart!(s => row_tiles::<S, E, NV, PART, PART>(s, &left, right, target, rows.clone(), columns.clone(), &mut None));
         }
         self.next = columns.end;
         target.epilogue.settle(s, target.out, rows, columns);
@@ -213,11 +213,12 @@ fn groups<S: Simd, E: Epilogue<S>>(
             macro_rules! of_width {
                 ($($vectors:literal)*) => {
                     match columns.len().div_ceil(S::LANES) {
-                        $($vectors if columns.len() == $vectors * S::LANES => {
-                            panel_tiles::<S, E, $vectors, false>(s, left, terms.len(), target, columns, panel, &mut ahead);
-                        }
-                        $vectors => {
-                            panel_tiles::<S, E, $vectors, true>(s, left, terms.len(), target, columns, panel, &mut ahead);
+                        $($vectors if const { $vectors <= S::TILE_VECTORS } => {
+                            if columns.len() == $vectors * S::LANES {
+                                apart!(s => panel_tiles::<S, E, $vectors, false>(s, left, terms.len(), target, columns, panel, &mut ahead));
+                            } else {
+                                apart!(s => panel_tiles::<S, E, $vectors, true>(s, left, terms.len(), target, columns, panel, &mut ahead));
+                            }
                         })*
                         _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
                     }

@@ -86,7 +86,7 @@ pub(super) fn swapped<S: Simd, E: Epilogue<S>>(
             macro_rules! of_width {
                 ($($vectors:literal)*) => {
                     match vectors {
-                        $($vectors => band_sums::<S, $vectors>(s, band, panel, sums),)*
+                        $($vectors if const { $vectors <= S::TILE_VECTORS } => band_sums::<S, $vectors>(s, band, panel, sums),)*
                         _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
                     }
                 };

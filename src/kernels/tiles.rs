@@ -3,7 +3,7 @@
 
 use super::ahead::{Ahead, Lines};
 use super::rows::{Rows, RowsMut, columns_of, load_lanes, prefetch, row_parts, store_lanes};
-use crate::simd::{Simd, Strided, apart, walk};
+use crate::simd::{Simd, Strided, walk, within};
 use core::ops::Range;
 
 /// What becomes of a product's elements.
@@ -103,15 +103,19 @@ pub(super) fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bo
         macro_rules! of_height {
             ($($height:literal)*) => {
                 match (rows, lines) {
-                    $(($height, Some(lines)) if !PART && !OUT_PART && $height == S::TILE_ROWS => {
-                        apart!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, true>(s, left, right, target, row, columns.clone(), lines));
+                    $(($height, Some(lines)) if const { !PART && !OUT_PART && $height == S::TILE_ROWS } => {
+                        within!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, true>(s, left, right, target, row, columns.clone(), lines));
                     }
-                    ($height, lines) if $height <= most_rows::<S>(NV) => {
+                    ($height, None) if const { !PART && !OUT_PART && $height == most_rows::<S>(NV) } => {
+                        let none = Lines::none();
+                        within!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, false>(s, left, right, target, row, columns.clone(), none));
+                    }
+                    ($height, lines) if const { $height <= most_rows::<S>(NV) && (PART || OUT_PART || $height != S::TILE_ROWS) } => {
                         if let Some(mut lines) = lines {
                             lines.fetch_all(s);
                         }
                         let none = Lines::none();
-                        apart!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, false>(s, left, right, target, row, columns.clone(), none));
+                        within!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, false>(s, left, right, target, row, columns.clone(), none));
                     })*
                     _ => unreachable!("a tile has 1 to most_rows rows"),
                 }
@@ -123,8 +127,7 @@ pub(super) fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bo
 }
 
 /// Rows of a tile `vectors` wide. Wider ones serve products of few rows.
-#[inline(always)]
-fn most_rows<S: Simd>(vectors: usize) -> usize {
+const fn most_rows<S: Simd>(vectors: usize) -> usize {
     match vectors {
         8 => 1,
         4 => 3,

@@ -9,7 +9,7 @@ use super::ahead::{Ahead, Lines};
 use super::pack::{GROUP, Right};
 use super::rows::{BLOCK, PANEL, Rows, panel_columns, panel_vectors, row_parts, store_lanes};
 use super::tiles::tile;
-use crate::simd::{Simd, Strided, apart};
+use crate::simd::{Simd, Strided, apart, within};
 use core::ops::Range;
 
 /// What becomes of the elements of [`transposed_product`].
@@ -193,10 +193,13 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
                 macro_rules! of_width {
                     ($($width:literal)*) => {
                         match vectors {
-                            $($width if columns.len() == $width * S::LANES => {
-                                band_tiles::<S, K, $width, false>(s, k, a, panel, band.clone(), columns, &mut ahead, sink);
-                            }
-                            $width => band_tiles::<S, K, $width, true>(s, k, a, panel, band.clone(), columns, &mut ahead, sink),)*
+                            $($width if const { $width <= S::TILE_VECTORS } => {
+                                if columns.len() == $width * S::LANES {
+                                    apart!(s => band_tiles::<S, K, $width, false>(s, k, a, panel, band.clone(), columns, &mut ahead, sink));
+                                } else {
+                                    apart!(s => band_tiles::<S, K, $width, true>(s, k, a, panel, band.clone(), columns, &mut ahead, sink));
+                                }
+                            })*
                             _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
                         }
                     };
@@ -226,15 +229,19 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
         macro_rules! of_height {
             ($($height:literal)*) => {
                 match (rows, lines) {
-                    $(($height, Some(lines)) if !PART && $height == S::TILE_ROWS => {
-                        apart!(s => transposed_tile::<S, K, $height, NV, PART, true>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, lines));
+                    $(($height, Some(lines)) if const { !PART && $height == S::TILE_ROWS } => {
+                        within!(s => transposed_tile::<S, K, $height, NV, PART, true>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, lines));
                     }
-                    ($height, lines) if $height <= S::TILE_ROWS => {
+                    ($height, None) if const { !PART && $height == S::TILE_ROWS } => {
+                        let none = Lines::none();
+                        within!(s => transposed_tile::<S, K, $height, NV, PART, false>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, none));
+                    }
+                    ($height, lines) if const { $height <= S::TILE_ROWS && (PART || $height != S::TILE_ROWS) } => {
                         if let Some(mut lines) = lines {
                             lines.fetch_all(s);
                         }
                         let none = Lines::none();
-                        apart!(s => transposed_tile::<S, K, $height, NV, PART, false>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, none));
+                        within!(s => transposed_tile::<S, K, $height, NV, PART, false>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, none));
                     })*
                     _ => unreachable!("a tile has 1 to TILE_ROWS rows"),
                 }

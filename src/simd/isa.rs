@@ -194,24 +194,31 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
-/// Calls part of a kernel: `apart!(s => part(s, …))`, in builds with debug assertions in a function of its own. Without
-/// optimisation, what is inlined keeps its variables to itself, and those of tiles of all sizes would overflow the stack.
-#[cfg(debug_assertions)]
+/// Calls part of a kernel: `apart!(s => part(s, …))`, in [`Simd::part`](crate::simd::Simd::part).
 macro_rules! apart {
     ($s:ident => $part:expr) => {
-        $s.outline(
+        $s.part(
             #[inline(always)]
             |$s| $part,
         )
     };
 }
+pub(crate) use apart;
+
+/// Calls the part of a kernel where it spends its time: in it, or without optimisation [`apart!`].
+#[cfg(debug_assertions)]
+macro_rules! within {
+    ($s:ident => $part:expr) => {
+        $crate::simd::apart!($s => $part)
+    };
+}
 #[cfg(not(debug_assertions))]
-macro_rules! apart {
+macro_rules! within {
     ($s:ident => $part:expr) => {
         $part
     };
 }
-pub(crate) use apart;
+pub(crate) use within;
 
 /// Calls what is there for one lane, if that is what the [`Isa`] has, else something else:
 /// `on_one_lane!(isa, s => kernel(s, …); kernel_of_many(isa, …))`.

@@ -21,6 +21,11 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
     fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R {
         f(self)
     }
+    #[cfg_attr(debug_assertions, inline(never))]
+    #[cfg_attr(not(debug_assertions), inline)]
+    fn part<R>(self, f: impl FnOnce(Self) -> R) -> R {
+        f(self)
+    }
     #[inline(always)]
     fn chunks(x: &[f32]) -> (&[[f32; 1]], &[f32]) {
         x.as_chunks()

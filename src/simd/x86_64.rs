@@ -58,6 +58,17 @@ macro_rules! token {
                 unsafe { entry(self, f) }
             }
             #[inline(always)]
+            fn part<R>(self, f: impl FnOnce(Self) -> R) -> R {
+                #[target_feature($(enable = $feature),+)]
+                #[cfg_attr(debug_assertions, inline(never))]
+                #[cfg_attr(not(debug_assertions), inline)]
+                fn entry<T, R>(token: T, f: impl FnOnce(T) -> R) -> R {
+                    f(token)
+                }
+                // SAFETY: `self` exists, so `new` found the features.
+                unsafe { entry(self, f) }
+            }
+            #[inline(always)]
             fn prefetch(self, x: &[f32]) {
                 // SAFETY: a prefetch reads nothing and faults nowhere, and SSE is in every x86-64.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().cast()) };
