@@ -180,6 +180,8 @@ impl<'a> Mlp<'a> {
     ///
     /// # Errors
     /// [`StepError::Length`] or [`StepError::Batch`]; `y` is then as it was.
+    // On a device two networks are two functions, each with what it has. On a desktop they share one.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn predict(&self, params: &[f32], x: &[f32], y: &mut [f32], workspace: &mut [f32]) -> Result<(), StepError> {
         let batch = self.check(params, x)?;
         StepError::check(Buffer::Outputs, kernels::length(batch, self.layout.outputs())?, y.len())?;

@@ -50,6 +50,7 @@ pub(super) const fn kept_end(place: &Place<'_>) -> usize {
 
 /// Runs one sample forward; returns the values of the last layer, or its
 /// pre-activations where `stop_short`.
+#[cfg_attr(not(feature = "std"), inline(always))]
 pub(super) fn forward<'w>(
     mlp: &Mlp<'_>,
     mode: Mode,

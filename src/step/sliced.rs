@@ -126,6 +126,7 @@ impl Trainer<'_> {
     /// [`StepError::NonFiniteLoss`], before any parameter is written; it stays at that. When a step has ended, so does its
     /// loss. [`StepError::OtherLayout`] if a trainer of another layout has begun the step, and what
     /// [`sliced_step`](Self::sliced_step) finds where the rest of it does not fit.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn advance(&self, step: &mut SlicedStep<'_>, weights: usize) -> Result<Option<f32>, StepError> {
         if step.identity != self.identity {
             return Err(StepError::OtherLayout);

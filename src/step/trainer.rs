@@ -148,6 +148,8 @@ impl<'a> Trainer<'a> {
     /// is an error too, found before any parameter is written. Only the loss is looked at: where
     /// tanh, sigmoid or ReLU flattens an infinite input, the loss is finite and the gradient is
     /// not, and it is the next step that says so.
+    // On a device two networks are two functions, each with what it has. On a desktop they share one.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn train_step(
         &self,
         step: u64,
@@ -161,6 +163,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// A training step, its loss in parts.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub(crate) fn train_step_in_parts(
         &self,
         step: u64,
