@@ -6,7 +6,7 @@
 #[path = "../../examples/data/record.rs"]
 mod record;
 
-use crate::{Decimals, Failure};
+use crate::{Clock, Decimals, Failure, nanoseconds_each};
 use core::fmt::Write;
 use microprop::{Isa, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Sgd, Targets, Trainer, hash, init, layout};
 use record::{RECORDS, unpack};
@@ -58,6 +58,8 @@ pub struct Report {
     pub network_bytes: usize,
     /// Bytes of [`Memory`].
     pub memory_bytes: usize,
+    /// Nanoseconds of a training step: in an emulator that counts them so, instructions.
+    pub step_ns: u32,
 }
 
 /// The network and how it learns. With an [`Isa`] that is known at compile time
@@ -74,7 +76,12 @@ pub const fn trainer(isa: Isa) -> Trainer<'static> {
 ///
 /// # Errors
 /// Those of a training step (a loss that is not finite), and of `out`.
-pub fn run(trainer: &Trainer<'_>, memory: &mut Memory, out: &mut impl Write) -> Result<Report, Failure> {
+pub fn run<C: Clock>(
+    trainer: &Trainer<'_>,
+    memory: &mut Memory,
+    out: &mut impl Write,
+    clock: &mut C,
+) -> Result<Report, Failure> {
     let Memory { params, workspace, order } = memory;
     init(&LAYOUT, SEED, params)?;
     let network_bytes = size_of_val(params) + size_of_val(workspace);
@@ -83,13 +90,15 @@ pub fn run(trainer: &Trainer<'_>, memory: &mut Memory, out: &mut impl Write) -> 
         *index = (i / 4 * 5 + i % 4) as u16;
     }
     let mut shuffle = Rng::with_stream(SEED, 1 << 32);
-    let (mut step, mut loss) = (0, 0.0);
+    let (mut step, mut loss, mut ticks) = (0, 0.0, 0);
     for epoch in 1..=EPOCHS {
         shuffle.shuffle(order);
         let mut sum = 0.0;
         for &i in order.iter() {
             let (pixels, label) = unpack(&RECORDS[usize::from(i)]);
+            clock.lap();
             sum += trainer.train_step(step, &pixels, Targets::classes(&[label]), params, &mut [], workspace)?;
+            ticks += u64::from(clock.lap());
             step += 1;
         }
         loss = sum / TRAINING as f32;
@@ -105,7 +114,8 @@ pub fn run(trainer: &Trainer<'_>, memory: &mut Memory, out: &mut impl Write) -> 
     }
     writeln!(out, "reads {correct} of {HELD_OUT} images that it has not seen")?;
     let accuracy = correct as f32 / HELD_OUT as f32;
-    Ok(Report { hash: hash(params), loss, accuracy, network_bytes, memory_bytes: size_of::<Memory>() })
+    let step_ns = nanoseconds_each::<C>(ticks, EPOCHS as usize * TRAINING);
+    Ok(Report { hash: hash(params), loss, accuracy, network_bytes, memory_bytes: size_of::<Memory>(), step_ns })
 }
 
 /// The index of the largest.

@@ -4,7 +4,10 @@
 #![forbid(unsafe_code)]
 
 pub mod digits;
+#[cfg(feature = "gesture")]
+pub mod gesture;
 pub mod layers;
+pub mod recording;
 
 use core::fmt;
 use microprop::StepError;
@@ -18,6 +21,31 @@ impl fmt::Display for Decimals {
         let n = (self.0 * 10_000.0 + 0.5) as u32;
         write!(f, "{}.{:04}", n / 10_000, n % 10_000)
     }
+}
+
+/// What tells how long something took.
+pub trait Clock {
+    /// Nanoseconds of a tick.
+    const TICK: f32;
+
+    /// Ticks since the last call.
+    fn lap(&mut self) -> u32;
+}
+
+/// No clock: everything takes no time.
+pub struct NoClock;
+
+impl Clock for NoClock {
+    const TICK: f32 = 0.0;
+
+    fn lap(&mut self) -> u32 {
+        0
+    }
+}
+
+/// Nanoseconds for each of `count` things that took so many ticks together.
+pub(crate) fn nanoseconds_each<C: Clock>(ticks: u64, count: usize) -> u32 {
+    (ticks as f32 / count as f32 * C::TICK + 0.5) as u32
 }
 
 /// Why a run ended early.

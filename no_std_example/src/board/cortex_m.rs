@@ -3,8 +3,12 @@
 use super::bytes;
 use core::fmt;
 use core::panic::PanicInfo;
+use cortex_m::Peripherals;
+use cortex_m::peripheral::SYST;
+use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_semihosting::hio::{HostStream, hstdout};
 use cortex_m_semihosting::{debug, hprintln};
+use learns_on_device::Clock;
 
 /// `entry!(Memory, program)`: the firmware is `program(&'static mut Memory) -> !`.
 macro_rules! entry {
@@ -59,6 +63,30 @@ impl Out {
 impl fmt::Write for Out {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.as_mut().ok_or(fmt::Error)?.write_str(text)
+    }
+}
+
+/// The core's own timer, of 24 bits.
+pub(crate) struct Ticks(u32);
+
+impl Ticks {
+    pub(crate) fn new() -> Self {
+        if let Some(Peripherals { mut SYST, .. }) = Peripherals::take() {
+            SYST.set_clock_source(SystClkSource::Core);
+            SYST.set_reload(0xff_ffff);
+            SYST.clear_current();
+            SYST.enable_counter();
+        }
+        Self(SYST::get_current())
+    }
+}
+
+impl Clock for Ticks {
+    const TICK: f32 = super::TICK;
+
+    fn lap(&mut self) -> u32 {
+        let before = core::mem::replace(&mut self.0, SYST::get_current());
+        before.wrapping_sub(self.0) & 0xff_ffff // it counts down
     }
 }
 

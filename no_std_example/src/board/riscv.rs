@@ -4,6 +4,7 @@ use super::bytes;
 use core::arch::{asm, global_asm};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
+use learns_on_device::Clock;
 
 /// `entry!(Memory, program)`: the firmware is `program(&'static mut Memory) -> !`.
 macro_rules! entry {
@@ -110,6 +111,31 @@ impl Write for Out {
         let left = unsafe { semihosting(0x05, [self.0, text.as_ptr() as usize, text.len()].as_ptr()) };
         if left == 0 { Ok(()) } else { Err(fmt::Error) }
     }
+}
+
+/// The core's cycles.
+pub(crate) struct Ticks(u32);
+
+impl Ticks {
+    pub(crate) fn new() -> Self {
+        Self(cycles())
+    }
+}
+
+impl Clock for Ticks {
+    const TICK: f32 = super::TICK;
+
+    fn lap(&mut self) -> u32 {
+        let before = core::mem::replace(&mut self.0, cycles());
+        self.0.wrapping_sub(before)
+    }
+}
+
+fn cycles() -> u32 {
+    let cycles;
+    // SAFETY: every core in machine mode has this counter, and reading it changes nothing.
+    unsafe { asm!("csrr {}, mcycle", out(reg) cycles, options(nomem, nostack)) };
+    cycles
 }
 
 /// Ends the emulation; a board waits.
