@@ -4,11 +4,11 @@
 //!     taskset -c 0 cargo bench --bench peers -- seed digits
 //!
 //! `--programs FILE` has a program on each line, between tabs: its name, `run`, and the words of a command; or its name, `missing`, and why.
-//! `--rounds N` (5): each program measures each workload so many times, for 0.3 s or one run. `--test`: two steps of each.
+//! `--rounds N` (5): each other program measures each workload so many times, for 0.3 s or one run, and this crate before and after each. `--test`: two steps of each.
 //! `--write FOLDER`: where RESULTS.md and results.svg go. It fails if a program fails, or comes to another loss.
 //!
 //! Every program reads the same parameters and data from files, answers as `serve.rs` says, and times runs of some
-//! hundred steps, each from the initial parameters: their median is the round's, and the median of the rounds the result.
+//! hundred steps, each from the initial parameters: their median is what is measured, and the median of that the result.
 
 mod data;
 mod ours;
@@ -77,8 +77,10 @@ const ROWS: [Row; 9] = {
 /// What a program has done of a row.
 #[derive(Default)]
 pub(crate) struct Cell {
-    /// Nanoseconds per step in each round.
+    /// Nanoseconds per step, measurement by measurement.
     pub(crate) times: Vec<f64>,
+    /// Those of each round over ours just before and just after.
+    ratios: Vec<f64>,
     /// The relative difference from our loss.
     pub(crate) difference: Option<f64>,
     /// Why there is nothing.
@@ -90,9 +92,26 @@ impl Cell {
         median(self.times.clone())
     }
 
-    /// How many times longer than `ours`: the median over the rounds.
-    pub(crate) fn ratio(&self, ours: &Self) -> Option<f64> {
-        median(self.times.iter().zip(&ours.times).map(|(theirs, ours)| theirs / ours).collect())
+    /// How many times longer than ours: the median over the rounds.
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        median(self.ratios.clone())
+    }
+}
+
+/// The time that a program takes for a row, if it can do it.
+fn measure(program: &mut Program, cell: &mut Cell, row: &Row) -> Option<f64> {
+    if cell.reason.is_some() {
+        return None;
+    }
+    match program.ask(row.name, row.steps, SECONDS) {
+        Answer::Measured(time, _) => {
+            cell.times.push(time);
+            Some(time)
+        }
+        Answer::No(reason) => {
+            cell.reason = Some(reason);
+            None
+        }
     }
 }
 
@@ -106,7 +125,7 @@ fn families<'a>(programs: &'a [Program], cells: &[Vec<Cell>]) -> Vec<(&'a str, V
     let mut families: Vec<(&str, Vec<Option<f64>>)> = Vec::new();
     for (program, theirs) in programs.iter().zip(cells).skip(1) {
         let name = program.name.split(',').next().unwrap_or_default();
-        let ratios = theirs.iter().zip(&cells[0]).map(|(cell, ours)| cell.ratio(ours));
+        let ratios = theirs.iter().map(Cell::ratio);
         match families.iter_mut().find(|(family, _)| *family == name) {
             None => families.push((name, ratios.collect())),
             Some((_, best)) => {
@@ -164,15 +183,16 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
         for (at, row) in options.rows.iter().enumerate() {
-            for turn in 0..programs.len() {
-                let turn = (turn + round) % programs.len();
-                if cells[turn][at].reason.is_some() {
-                    continue;
+            // A machine that others share is now fast, now slow: each program has ours at its side.
+            let mut before = measure(&mut programs[0], &mut cells[0][at], row);
+            for turn in 1..programs.len() {
+                let turn = 1 + (turn + round) % (programs.len() - 1);
+                let Some(theirs) = measure(&mut programs[turn], &mut cells[turn][at], row) else { continue };
+                let after = measure(&mut programs[0], &mut cells[0][at], row);
+                if let (Some(before), Some(after)) = (before, after) {
+                    cells[turn][at].ratios.push(2.0 * theirs / (before + after));
                 }
-                match programs[turn].ask(row.name, row.steps, SECONDS) {
-                    Answer::Measured(time, _) => cells[turn][at].times.push(time),
-                    Answer::No(reason) => cells[turn][at].reason = Some(reason),
-                }
+                before = after;
             }
         }
     }

@@ -9,8 +9,8 @@ const HEAD: &str = "\
 # Results
 
 Written by `benches/peers/run`. It installs and builds the programs, then has them work in turn on one core, one thread each, on the same numbers;
-each workload is measured for 0.3 s a round. A ratio is the median, over the rounds, of a program's time in a round over that of
-microprop in the same round: **above 1, microprop is faster**.
+each workload is measured for 0.3 s a round, and microprop just before and just after each of the others. A ratio is the median, over the rounds, of a
+program's time over the mean of those two: **above 1, microprop is faster**.
 ";
 
 /// What the programs measured, as the rows and programs of a table.
@@ -79,7 +79,7 @@ fn ratios(out: &mut String, rows: &[&Row], programs: &[Program], cells: &[Vec<Ce
         if theirs.iter().all(|cell| cell.times.is_empty()) {
             writeln!(out, "| {} | not measured: {} |{}", program.name, program.about, " |".repeat(rows.len() - 1))?;
         } else {
-            ratio_row(out, &program.name, theirs.iter().zip(&cells[0]).map(|(cell, ours)| cell.ratio(ours)))?;
+            ratio_row(out, &program.name, theirs.iter().map(Cell::ratio))?;
         }
     }
     Ok(())
@@ -104,7 +104,8 @@ fn times(out: &mut String, row: &Row, at: usize, programs: &[Program], cells: &[
     writeln!(out, "|---|---:|---:|---:|---:|")?;
     for (program, cells_of) in programs.iter().zip(cells) {
         let cell = &cells_of[at];
-        let (Some(median), Some(ratio)) = (cell.median(), cell.ratio(&cells[0][at])) else { continue };
+        let Some(median) = cell.median() else { continue };
+        let ratio = cell.ratio().unwrap_or(1.0); // ours has none
         let mut ends =
             [cell.times.iter().copied().fold(f64::INFINITY, f64::min), cell.times.iter().copied().fold(0.0, f64::max)];
         if let Unit::Samples = row.unit {
