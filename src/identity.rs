@@ -31,6 +31,16 @@ impl Layout<'_> {
     }
 }
 
+/// The same with what else the slices of a training step depend on: dropout.
+pub(crate) const fn in_training(layout: &Layout<'_>) -> u64 {
+    let (mut hash, mut index) = (layout.identity(), 0);
+    while index < layout.layers().len() {
+        hash = absorb(hash, layout.layers()[index].dropout.to_bits());
+        index += 1;
+    }
+    hash
+}
+
 const fn layer(hash: u64, layer: &Layer) -> u64 {
     let hash = match layer.kind {
         Kind::Dense { units, bias, .. } => size(absorb(absorb(hash, 0), bias as u32), units),

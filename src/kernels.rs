@@ -39,7 +39,7 @@ pub use map::{
 pub use reduce::{dot, sum};
 
 pub(crate) use dense_delta::delta;
-pub(crate) use dense_forward::{forward, with_bias};
+pub(crate) use dense_forward::{NO_BIAS, forward, with_bias};
 pub(crate) use dense_update::{Band, Operands, apply, split_state, update};
 pub(crate) use dropout::Dropout;
 pub(crate) use embedding::{Embedded, embed, embed_delta, embedding_update};

@@ -182,3 +182,18 @@ fn a_step_goes_on_with_the_trainer_that_has_begun_it() {
         assert_eq!(sliced.params(), Some(&*before));
     }
 }
+
+/// Dropout is not part of a layout's identity, but a layer without it has nothing to follow its sums.
+#[test]
+fn a_trainer_without_the_dropout_is_told_apart() {
+    let layers = [0.5, 0.0].map(|rate| [Layer::dense(1, Linear).with_dropout(rate), Layer::dense(1, Linear)]);
+    let [with, without] = layers.each_ref().map(|layers| Layout::new(3, layers).unwrap());
+    for isa in Isa::available() {
+        let [mut case, other] =
+            [with, without].map(|layout| Case::new(layout, isa, Loss::MeanSquaredError, Sgd::new(0.1).into()));
+        let Case { trainer, x, params, state, workspace } = &mut case;
+        let mut sliced = trainer.sliced_step(0, x, Targets::values(&[1.0]), params, state, workspace).unwrap();
+        assert_eq!(trainer.advance(&mut sliced, 1), Ok(None));
+        assert_eq!(other.trainer.advance(&mut sliced, 1), Err(StepError::OtherLayout));
+    }
+}

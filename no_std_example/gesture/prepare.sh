@@ -30,4 +30,4 @@ with zipfile.ZipFile(next(folder.glob("aeon-*.whl"))) as wheel:
 PYTHON
   rm "$folder"/aeon-*.whl
 fi
-cargo run --quiet --profile desktop --bin backbone -- "$folder/BasicMotions_TRAIN.ts" "$folder/BasicMotions_TEST.ts" "$folder"
+cargo run --quiet --profile desktop --example backbone -- "$folder/BasicMotions_TRAIN.ts" "$folder/BasicMotions_TEST.ts" "$folder"

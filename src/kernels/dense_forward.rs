@@ -108,6 +108,9 @@ pub(crate) fn with_bias(
     }
 }
 
+/// What a layer without bias adds to as many columns.
+pub(crate) const NO_BIAS: [f32; NARROW] = [-0.0; NARROW];
+
 /// The same for a layer without bias: with one of −0, since x − 0 is x whatever the sign of a zero.
 fn without_bias(
     engine: Engine,
@@ -117,9 +120,8 @@ fn without_bias(
     mut y: RowsMut<'_>,
     scratch: &mut [f32],
 ) {
-    const NOTHING: [f32; NARROW] = [-0.0; NARROW];
     if y.width <= NARROW {
-        return with_bias(engine, x, weights, &NOTHING[..y.width], activation, y, scratch);
+        return with_bias(engine, x, weights, &NO_BIAS[..y.width], activation, y, scratch);
     }
     if scratch.len() >= without_bias_scratch_len(x.width, y.width) {
         let (nothing, scratch) = scratch.split_at_mut(y.width);

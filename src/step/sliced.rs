@@ -7,14 +7,11 @@ use super::lean::{self, block_len, kept_end};
 use super::{Mlp, StepLoss, Trainer, Update};
 use crate::activation::Activation;
 use crate::error::{Buffer, StepError};
-use crate::kernels::{self, Columns, Gradient, Neurons};
+use crate::kernels::{self, Columns, Gradient, NO_BIAS, Neurons};
 use crate::layer::Kind;
 use crate::layout::{Place, Schedule};
 use crate::loss::Targets;
 use crate::simd::{dispatch, on_one_lane};
-
-/// Columns without a bias that are worked out at once.
-const NO_BIAS: [f32; 16] = [-0.0; 16];
 
 /// A training step in the lean schedule that is taken in slices, so that a control loop, the frame of a game or an interrupt can
 /// have its turn in between: see [`Trainer::sliced_step`].
@@ -105,9 +102,8 @@ impl Trainer<'_> {
         workspace: &'p mut [f32],
     ) -> Result<SlicedStep<'p>, StepError> {
         self.check_sliced(x, targets, params, state.len(), workspace.len())?;
-        let scalars = self.optimizer().scalars(step);
-        let states = self.optimizer().rule_of(scalars).states();
-        let (identity, state) = (self.identity, kernels::split_state(state, states));
+        let (identity, scalars) = (self.identity, self.optimizer().scalars(step));
+        let state = kernels::split_state(state, self.optimizer().state_per_parameter());
         let at = At::Forward { layer: 0, column: 0 };
         Ok(SlicedStep { identity, step, scalars, x, targets, params, state, workspace, at, is_whole: true })
     }
@@ -115,8 +111,9 @@ impl Trainer<'_> {
     /// Takes the next slice of a step, and returns the loss (that of the sample before the step, penalties included) if it was the last.
     ///
     /// A slice is at most `weights` weights of one layer, but at least those of one neuron: forwards of one of the layer's own (a column
-    /// of W), backwards of one of those that feed it (a row). The loss (with softmax) is a slice. So is, as a whole, a layer that is not dense; what follows the sums of a dense layer where that is more than an activation whose slope its value gives (GELU and its like,
-    /// dropout, a residual connection); and a layer's penalty. The number of slices depends on the layout and on
+    /// of W), backwards of one of those that feed it (a row). The loss (with softmax) is a slice. So is, as a whole, a layer that is not
+    /// dense; what follows the sums of a dense layer where that is more than an activation whose slope its value gives (GELU and
+    /// its like, dropout, a residual connection); and a layer's penalty. The number of slices depends on the layout and on
     /// `weights` alone.
     ///
     /// The trainer is not kept in the step, so that where it is a constant the compiler still sees through it, and leaves
@@ -124,7 +121,7 @@ impl Trainer<'_> {
     ///
     /// # Errors
     /// [`StepError::NonFiniteLoss`], before any parameter is written; it stays at that. When a step has ended, so does its
-    /// loss. [`StepError::OtherLayout`] if a trainer of another layout has begun the step, and what
+    /// loss. [`StepError::OtherLayout`] if a trainer of another layout, or with other dropout, has begun the step, and what
     /// [`sliced_step`](Self::sliced_step) finds where the rest of it does not fit.
     #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn advance(&self, step: &mut SlicedStep<'_>, weights: usize) -> Result<Option<f32>, StepError> {

@@ -5,6 +5,7 @@ use super::lean;
 use super::plan::Plan;
 use super::{Mlp, Mode, StepLoss, Update};
 use crate::error::{Buffer, LayoutError, StepError, TrainerError};
+use crate::identity;
 use crate::kernels;
 use crate::layout::Schedule;
 use crate::loss::{Loss, Objective, Targets};
@@ -48,7 +49,7 @@ pub struct Trainer<'a> {
     pub(super) loss: Loss<'a>,
     class_weights: Option<&'a [f32]>,
     optimizer: Optimizer,
-    /// Of the layout.
+    /// Whose step it is, worked out once: each slice compares it.
     pub(super) identity: u64,
 }
 
@@ -65,7 +66,7 @@ impl<'a> Trainer<'a> {
         if let Err(error) = optimizer.check() {
             return Err(error);
         }
-        Ok(Self { mlp, loss, class_weights: None, optimizer, identity: mlp.layout.identity() })
+        Ok(Self { mlp, loss, class_weights: None, optimizer, identity: identity::in_training(&mlp.layout) })
     }
 
     /// The same with a weight for each class, `[outputs]`: the factor of all that a sample of the class brings to the

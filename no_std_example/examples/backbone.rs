@@ -75,7 +75,9 @@ fn read(path: &str) -> Result<Vec<Recording>, Box<dyn Error>> {
     let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
     let (_, lines) = text.split_once("@data").ok_or_else(|| format!("{path}: no line @data"))?;
     let lines = lines.lines().filter(|line| !line.trim().is_empty());
-    lines.map(|line| recording(line).ok_or_else(|| format!("{path}: not a recording: {line:.60}…").into())).collect()
+    let recordings = lines.map(|line| recording(line).ok_or_else(|| format!("{path}: not a recording: {line:.60}…")));
+    let recordings = recordings.collect::<Result<Vec<_>, _>>()?;
+    if recordings.is_empty() { Err(format!("{path}: no recordings").into()) } else { Ok(recordings) }
 }
 
 fn recording(line: &str) -> Option<Recording> {
@@ -84,7 +86,8 @@ fn recording(line: &str) -> Option<Recording> {
     let mut bytes = Vec::with_capacity(size_of::<Recording>());
     for sample in channels.split([':', ',']) {
         let units = (sample.trim().parse::<f32>().ok()? * UNITS).round();
-        if units.abs() > f32::from(i16::MAX) {
+        // A NaN is not in the range either.
+        if !(-32768.0..=32767.0).contains(&units) {
             return None;
         }
         bytes.extend((units as i16).to_le_bytes());
