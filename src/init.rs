@@ -7,6 +7,7 @@ use crate::layout::Layout;
 use crate::math;
 use crate::rng::Rng;
 use crate::simd::Scalar;
+use core::ops::Range;
 
 /// How a layer's weights start. Its bias starts at zero.
 ///
@@ -80,26 +81,37 @@ pub fn init(layout: &Layout<'_>, seed: u64, params: &mut [f32]) -> Result<(), St
 /// The same for parameters of which one lies every `STRIDE` floats, the length checked by the caller.
 pub(crate) fn init_strided<const STRIDE: usize>(layout: &Layout<'_>, seed: u64, params: &mut [f32]) {
     for place in layout.places() {
-        let mut own = params.iter_mut().step_by(STRIDE).skip(place.offset).take(place.params);
         let mut rng = Rng::with_stream(seed, place.index as u64);
+        let (all, width) = (place.range(), place.inputs);
         match place.layer.kind {
             Kind::Dense { init, .. } => {
-                init.draw(place.inputs, place.outputs, &mut rng, own.by_ref().take(place.inputs * place.outputs));
-                own.for_each(|b| *b = 0.0);
+                let weights = place.weights();
+                init.draw(place.inputs, place.outputs, &mut rng, every::<STRIDE>(params, weights.clone()));
+                every::<STRIDE>(params, weights.end..all.end).for_each(|b| *b = 0.0);
             }
             Kind::LayerNorm { .. } | Kind::RmsNorm { .. } | Kind::BatchNorm { .. } => {
-                own.by_ref().take(place.inputs).for_each(|gamma| *gamma = 1.0);
-                own.for_each(|beta| *beta = 0.0);
+                let gamma = all.start..all.start + width;
+                every::<STRIDE>(params, gamma.clone()).for_each(|gamma| *gamma = 1.0);
+                every::<STRIDE>(params, gamma.end..all.end).for_each(|beta| *beta = 0.0);
             }
-            Kind::Embedding { .. } => own.for_each(|w| *w = 0.05 * (2.0 * rng.uniform() - 1.0)),
+            Kind::Embedding { .. } => {
+                every::<STRIDE>(params, all).for_each(|w| *w = 0.05 * (2.0 * rng.uniform() - 1.0));
+            }
             Kind::Activation | Kind::Normalization => {}
         }
         if matches!(place.layer.kind, Kind::BatchNorm { .. } | Kind::Normalization) {
             // Mean 0, variance or scale 1.
-            let statistics = params.iter_mut().step_by(STRIDE).skip(place.statistics).take(2 * place.inputs);
-            statistics.enumerate().for_each(|(i, x)| *x = if i < place.inputs { 0.0 } else { 1.0 });
+            let start = place.statistics;
+            every::<STRIDE>(params, start..start + width).for_each(|mean| *mean = 0.0);
+            every::<STRIDE>(params, start + width..start + 2 * width).for_each(|scale| *scale = 1.0);
         }
     }
+}
+
+/// The parameters of a range, of which one lies every `STRIDE` floats.
+#[inline(always)]
+fn every<const STRIDE: usize>(params: &mut [f32], range: Range<usize>) -> impl Iterator<Item = &mut f32> {
+    params.iter_mut().skip(STRIDE * range.start).step_by(STRIDE).take(range.len())
 }
 
 /// A draw from N(0, 1) by Marsaglia's polar method: of each point in the unit

@@ -5,6 +5,7 @@ use crate::activation::{Activation, Activations};
 use crate::error::{LayoutError, StepError};
 use crate::layer::{Kind, Layer};
 use crate::optimizer::Optimizer;
+use crate::parts;
 use crate::penalty::Penalty;
 use core::ops::Range;
 
@@ -107,12 +108,12 @@ impl Place<'_> {
 
     /// Its parameters.
     pub(crate) fn of<'p>(&self, params: &'p [f32]) -> &'p [f32] {
-        &params[self.range()]
+        parts::part(params, self.range())
     }
 
     /// A dense layer's weights and its bias, empty if it has none.
     pub(crate) fn split<'p>(&self, params: &'p [f32]) -> (&'p [f32], &'p [f32]) {
-        self.of(params).split_at(self.inputs * self.outputs)
+        parts::split(self.of(params), self.inputs * self.outputs)
     }
 
     /// Floats of its statistics.
@@ -122,7 +123,7 @@ impl Place<'_> {
 
     /// Its statistics: two rows, as wide as its inputs.
     pub(crate) fn statistics<'p>(&self, params: &'p [f32]) -> (&'p [f32], &'p [f32]) {
-        params[self.statistics..self.statistics + 2 * self.inputs].split_at(self.inputs)
+        parts::split(parts::span(params, self.statistics, 2 * self.inputs), self.inputs)
     }
 }
 
@@ -306,10 +307,17 @@ impl<'a> Layout<'a> {
         if self.penalized { place.layer.penalty().some() } else { None }
     }
 
+    /// The activation of a layer.
+    #[inline(always)]
+    pub(crate) fn activation_of(&self, index: usize) -> Activation {
+        self.layers.get(index).map_or(Activation::Linear, |layer| layer.activation)
+    }
+
     /// Where the first layer stands.
     #[inline(always)]
     pub(crate) const fn first(&self) -> Place<'a> {
-        let layer = &self.layers[0];
+        // There is a first layer; without one there is none to look at, and no panic either.
+        let layer = if let [first, ..] = self.layers { first } else { &const { Layer::dense(0, Activation::Linear) } };
         let (inputs, statistics) = (self.inputs, self.trainable_len);
         let (outputs, params) = self.extent(layer, inputs);
         Place { index: 0, layer, inputs, outputs, offset: 0, params, statistics }
@@ -334,29 +342,30 @@ impl<'a> Layout<'a> {
         Place { index, layer, inputs, outputs, offset, params, statistics }
     }
 
+    /// Where the layer above `place` stands, if there is one.
+    #[inline(always)]
+    pub(crate) const fn above(&self, place: &Place<'a>) -> Option<Place<'a>> {
+        if place.index + 1 < self.layers.len() { Some(self.next(place)) } else { None }
+    }
+
     /// Where layer `index` stands.
     pub(crate) const fn place(&self, index: usize) -> Place<'a> {
         let mut place = self.first();
-        while place.index < index {
-            place = self.next(&place);
+        while place.index < index
+            && let Some(above) = self.above(&place)
+        {
+            place = above;
         }
         place
     }
 
     /// The layers with their places, first to last.
     pub(crate) fn places<'l>(&'l self) -> impl Iterator<Item = Place<'a>> + use<'l, 'a> {
-        let mut place = self.first();
-        let mut left = self.layers.len();
+        let mut next = Some(self.first());
         core::iter::from_fn(move || {
-            if left == 0 {
-                return None;
-            }
-            left -= 1;
-            let current = place;
-            if left > 0 {
-                place = self.next(&current);
-            }
-            Some(current)
+            let place = next?;
+            next = self.above(&place);
+            Some(place)
         })
     }
 
@@ -402,13 +411,15 @@ impl<'a> Layout<'a> {
     }
 
     /// Checks what embeddings take for categories in `x: [batch × inputs]`.
+    #[inline(always)]
     pub(crate) fn check_categories(&self, x: &[f32]) -> Result<(), StepError> {
-        if self.plain {
-            return Ok(());
-        }
+        if self.plain { Ok(()) } else { self.check_each_category(x) }
+    }
+
+    fn check_each_category(&self, x: &[f32]) -> Result<(), StepError> {
         for (input, categories) in self.categories() {
-            for (sample, x) in x.chunks_exact(self.inputs).enumerate() {
-                let found = x[input];
+            for (sample, x) in x.chunks_exact(self.inputs.max(1)).enumerate() {
+                let found = parts::element(x, input);
                 // A whole number is what a cast to an integer and back leaves alone.
                 if !(found >= 0.0 && found < categories as f32 && found as u32 as f32 == found) {
                     return Err(StepError::Category { sample, input, found, categories });
@@ -420,7 +431,8 @@ impl<'a> Layout<'a> {
 
     /// Whose values a residual connection of layer `index` adds: of the layer below it in the list, or the inputs.
     pub(crate) const fn residual_source(&self, index: usize) -> Option<Source> {
-        match self.layers[index].residual {
+        let span = if index < self.layers.len() { self.layers[index].residual } else { 0 };
+        match span {
             0 => None,
             span if span > index => Some(Source::Inputs),
             span => Some(Source::Layer(index - span)),
@@ -539,7 +551,7 @@ const fn check(inputs: usize, layers: &[Layer], index: usize, width: usize) -> R
 /// The network's input that is column `column` of the inputs of layer `index`; `None` if an embedding has made it.
 const fn input_column(layers: &[Layer], index: usize, column: usize) -> Option<usize> {
     let (mut index, mut column) = (index, column);
-    while index > 0 {
+    while index > 0 && index <= layers.len() {
         index -= 1;
         if let Kind::Embedding { column: embedded, dimensions, .. } = layers[index].kind {
             if column >= embedded + dimensions {

@@ -103,6 +103,7 @@ mod metric;
 #[cfg(feature = "alloc")]
 mod network;
 mod optimizer;
+mod parts;
 mod penalty;
 mod rng;
 mod simd;

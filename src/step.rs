@@ -15,6 +15,7 @@ use crate::kernels::{self, Dropout};
 use crate::layer::Layer;
 use crate::layout::{Layout, Place, Schedule};
 use crate::optimizer::{Optimizer, Rule};
+use crate::parts;
 use crate::simd::Isa;
 use plan::Plan;
 pub(crate) use plan::{join, padding, part};
@@ -148,6 +149,7 @@ impl<'a> Mlp<'a> {
     ///
     /// # Errors
     /// [`LayoutError::TooLarge`] if that overflows.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub const fn workspace_len(&self, batch: usize) -> Result<usize, LayoutError> {
         match self.schedule {
             Schedule::Lean => Ok(self.layout.lean_workspace_len()),
@@ -162,6 +164,7 @@ impl<'a> Mlp<'a> {
     ///
     /// # Errors
     /// [`LayoutError::TooLarge`] if that overflows.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub const fn predict_workspace_len(&self, batch: usize) -> Result<usize, LayoutError> {
         match self.schedule {
             Schedule::Lean => Ok(self.layout.lean_workspace_len()),
@@ -196,9 +199,9 @@ impl<'a> Mlp<'a> {
         }
         let (inputs, outputs) = (self.layout.inputs(), self.layout.outputs());
         for row in 0..batch {
-            let x = &x[row * inputs..][..inputs];
+            let x = parts::span(x, row * inputs, inputs);
             let values = lean::forward(self, Mode::Inference, params, x, workspace, false);
-            y[row * outputs..][..outputs].copy_from_slice(values);
+            parts::copy(values, parts::span_mut(y, row * outputs, outputs));
         }
         Ok(())
     }
@@ -233,6 +236,7 @@ impl<'a> Mlp<'a> {
     ///
     /// # Errors
     /// [`StepError`]: a length, a batch or a category that doesn't fit the layout or the schedule.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn forward<'p>(
         &self,
         params: &[f32],
@@ -248,6 +252,7 @@ impl<'a> Mlp<'a> {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn forward_training<'p>(
         &self,
         step: u64,
@@ -258,6 +263,7 @@ impl<'a> Mlp<'a> {
         self.forward_in(self.training(step), params, x, workspace)
     }
 
+    #[cfg_attr(not(feature = "std"), inline(always))]
     fn forward_in<'p>(
         &self,
         mode: Mode,
@@ -290,6 +296,7 @@ impl<'a> Mlp<'a> {
     }
 
     /// The penalties on the weights in `params`, added up; `None` if no layer has one.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub(crate) fn penalty_of(&self, params: &[f32]) -> Option<f32> {
         if !self.layout.is_penalized() {
             return None;
@@ -301,10 +308,11 @@ impl<'a> Mlp<'a> {
     /// The penalty on the weights of a layer; `None` if it has none.
     fn penalty_of_layer(&self, place: &Place<'_>, params: &[f32]) -> Option<f32> {
         let penalty = self.layout.penalty(place)?;
-        Some(kernels::penalty(self.engine.isa, penalty, &params[place.weights()]))
+        Some(kernels::penalty(self.engine.isa, penalty, parts::part(params, place.weights())))
     }
 
     /// Adds to a gradient that of the penalties.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     fn penalize(&self, params: &[f32], gradient: &mut [f32]) {
         if !self.layout.is_penalized() {
             return;
@@ -312,12 +320,18 @@ impl<'a> Mlp<'a> {
         for place in self.layout.places() {
             if let Some(penalty) = self.layout.penalty(&place) {
                 let weights = place.weights();
-                kernels::penalize(self.engine.isa, penalty, &params[weights.clone()], &mut gradient[weights]);
+                kernels::penalize(
+                    self.engine.isa,
+                    penalty,
+                    parts::part(params, weights.clone()),
+                    parts::part_mut(gradient, weights),
+                );
             }
         }
     }
 
     /// Checks parameters and inputs; returns the number of samples.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     fn check(&self, params: &[f32], x: &[f32]) -> Result<usize, StepError> {
         StepError::check(Buffer::Parameters, self.layout.params_len(), params.len())?;
         let batch = kernels::batch_of(x, self.layout.inputs())?;
@@ -327,6 +341,7 @@ impl<'a> Mlp<'a> {
 
     /// Checks what a step is given; returns the plan of the batch schedule. `lean_scratch` floats of the workspace
     /// are wanted beside the neurons in the lean schedule.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     fn check_step(
         &self,
         params: &[f32],
@@ -392,6 +407,7 @@ pub struct Pass<'a, 'p> {
 
 impl Pass<'_, '_> {
     /// The network's outputs, `[batch × outputs]`.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn outputs(&self) -> &[f32] {
         match &self.plan {
             Some(plan) => plan.outputs(self.workspace),
@@ -410,6 +426,7 @@ impl Pass<'_, '_> {
     /// [`StepError::Length`] or [`StepError::Trainer`]; parameters, state and
     /// `input_delta` are then as they were. The delta is taken as it is: the loss
     /// is the caller's, and so is the check that it is finite.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn backward(
         self,
         optimizer: &Optimizer,
@@ -436,6 +453,7 @@ impl Pass<'_, '_> {
     ///
     /// # Errors
     /// [`StepError::Length`]; `gradient` and `input_delta` are then as they were.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn gradient(
         self,
         delta: Delta<'_>,
@@ -451,6 +469,7 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
+    #[cfg_attr(not(feature = "std"), inline(always))]
     fn check_deltas(&self, delta: Delta<'_>, input_delta: &Option<&mut [f32]>) -> Result<(), StepError> {
         let (Delta::Outputs(given) | Delta::PreActivations(given)) = delta;
         let batch = self.plan.as_ref().map_or(1, |plan| plan.batch);
@@ -461,6 +480,7 @@ impl Pass<'_, '_> {
         }
     }
 
+    #[cfg_attr(not(feature = "std"), inline(always))]
     fn run(self, delta: Delta<'_>, target: Update<'_>, input_delta: Option<&mut [f32]>) {
         match &self.plan {
             Some(plan) => {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Counts the instructions of training steps and predictions on emulated Cortex-M cores, and holds them against
-# counts.txt: more than 2% above it fails. Checks too that the networks of tests/one_lane/widths.rs learn there what they learn on a desktop.
+# counts.txt: more than 2% above it fails. Checks too that the networks of tests/one_lane/widths.rs learn there what they learn on a desktop,
+# and that a program that has no function to panic with links.
 # usage: no_std_example/instructions/count.sh [--write]    (--write: stores what was counted)
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -42,6 +43,13 @@ count() (
   done >>"$counted"
 )
 
+# cannot_panic TARGET: `no-panic` calls what does not exist if there is a panic to be reached.
+cannot_panic() (
+  prepare "$1"
+  cargo "${build[@]}" --quiet --bin no-panic || fail "$1: the lean schedule has a panic (see the undefined symbol)"
+  echo "$1: no panic can be reached" >&2
+)
+
 need gcc gcc
 need size binutils
 need qemu-system-arm qemu-system-arm
@@ -53,6 +61,8 @@ all=(train-xor train-seed train-sensor train-sensor-adam predict-seed predict-se
 count thumbv7em-none-eabihf cortex-m4 mps2-an386 "${all[@]}" widths
 # 16 KiB of RAM hold the sensor's parameters, but not Adam's state beside them.
 count thumbv6m-none-eabi cortex-m0 microbit train-xor train-seed train-sensor predict-seed predict-sensor slice-sensor
+cannot_panic thumbv7em-none-eabihf
+cannot_panic thumbv6m-none-eabi
 
 header="# cpu        program            instructions  M4 cycles  flash  hash | compiler"
 printf '%s\n' "$header"

@@ -12,6 +12,7 @@ use crate::backend::Engine;
 use crate::backend::sgemm;
 use crate::error::{Buffer, StepError};
 use crate::optimizer::{Optimizer, Rule};
+use crate::parts;
 use crate::penalty::Penalty;
 use crate::simd::{Simd, dispatch, tile_rows};
 use core::ops::Range;
@@ -403,18 +404,18 @@ pub(super) fn update_lanes<S: Simd>(
     lanes: usize,
     gradient: S::Vector,
 ) {
-    let params = &mut params[at..at + lanes];
+    let params = parts::part_mut(params, at..at + lanes);
     let zero = s.splat(0.0);
     let w = if matches!(rule, Rule::Gradient) { zero } else { load_lanes(s, params, lanes) };
     let old = match rule.states() {
         0 => [zero; 2],
-        1 => [load_lanes(s, &state[0][at..], lanes), zero],
-        _ => [load_lanes(s, &state[0][at..], lanes), load_lanes(s, &state[1][at..], lanes)],
+        1 => [load_lanes(s, parts::from(state[0], at), lanes), zero],
+        _ => [load_lanes(s, parts::from(state[0], at), lanes), load_lanes(s, parts::from(state[1], at), lanes)],
     };
     let (w, new) = rule.update(s, gradient, w, old);
     store_lanes(s, w, params, lanes);
     for (state, new) in state.iter_mut().zip(new).take(rule.states()) {
-        store_lanes(s, new, &mut state[at..], lanes);
+        store_lanes(s, new, parts::from_mut(state, at), lanes);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Dropout's masks: which elements a step keeps, and what they are multiplied by.
 #![forbid(unsafe_code)]
 
+use crate::parts;
 use crate::rng::philox;
 
 /// The mask of one layer in one step: a function of seed, step, layer and element
@@ -33,7 +34,7 @@ impl Dropout {
                 let [step, step_high, stream] = self.counter;
                 words = philox([(element / 4) as u32, step, step_high, stream], self.key);
             }
-            *to = self.factor_of(words[word]);
+            *to = self.factor_of(parts::element(&words, word));
         }
     }
 

@@ -5,6 +5,7 @@ use super::dense_update::{Band, update_lanes};
 use super::rows::{BLOCK, Rows, RowsMut, load_lanes};
 use crate::Isa;
 use crate::optimizer::Rule;
+use crate::parts;
 use crate::simd::{Simd, dispatch};
 use core::ops::Range;
 
@@ -20,7 +21,7 @@ impl Embedded {
     /// The category that a sample's column holds. (The step has checked the network's inputs; what a
     /// normalisation with strange statistics makes of them is still some category.)
     pub(crate) fn category(&self, x: &[f32]) -> usize {
-        (x[self.column] as usize).min(self.categories - 1)
+        (parts::element(x, self.column) as usize).min(self.categories - 1)
     }
 
     /// The columns of its values that come from the table.
@@ -31,12 +32,14 @@ impl Embedded {
 
 /// Writes z: x with its column replaced by that category's row of `table: [categories × dimensions]`.
 pub(crate) fn embed(x: Rows<'_>, embedded: Embedded, table: &[f32], mut z: RowsMut<'_>) {
-    let Range { start, end } = embedded.coordinates();
+    let start = embedded.column;
     for (z, x) in z.iter_mut().zip(x.iter()) {
         let row = embedded.category(x) * embedded.dimensions;
-        z[..start].copy_from_slice(&x[..start]);
-        z[start..end].copy_from_slice(&table[row..row + embedded.dimensions]);
-        z[end..].copy_from_slice(&x[start + 1..]);
+        let ((before, z), (x, from)) = (parts::split_mut(z, start), parts::split(x, start));
+        let (coordinates, after) = parts::split_mut(z, embedded.dimensions);
+        parts::copy(x, before);
+        parts::copy(parts::span(table, row, embedded.dimensions), coordinates);
+        parts::copy(parts::from(from, 1), after);
     }
 }
 
@@ -46,7 +49,7 @@ pub(crate) fn embed_delta(delta: Rows<'_>, embedded: Embedded, mut below: RowsMu
     for (below, delta) in below.iter_mut().zip(delta.iter()) {
         below[..start].copy_from_slice(&delta[..start]);
         below[start] = 0.0;
-        below[start + 1..].copy_from_slice(&delta[end..]);
+        below[start + 1..].copy_from_slice(parts::from(delta, end));
     }
 }
 
@@ -78,7 +81,7 @@ fn embedding_update_in<S: Simd>(s: S, x: Rows<'_>, delta: Rows<'_>, embedded: Em
             let mut gradient = category_sum(s, x, coordinates, embedded, row, at, lanes);
             let at = index * embedded.dimensions + at;
             if let Some(penalty) = penalty {
-                gradient = penalty.gradient(s, gradient, load_lanes(s, &params[at..], lanes));
+                gradient = penalty.gradient(s, gradient, load_lanes(s, parts::from(params, at), lanes));
             }
             update_lanes(s, rule, params, &mut state, at, lanes, gradient);
         }
@@ -101,7 +104,7 @@ fn category_sum<S: Simd>(
         let mut sum = s.splat(0.0);
         for r in start..x.count().min(start + BLOCK) {
             if embedded.category(x.row(r)) == category {
-                sum = s.add(sum, load_lanes(s, &delta.row(r)[at..], lanes));
+                sum = s.add(sum, load_lanes(s, parts::from(delta.row(r), at), lanes));
             }
         }
         total = s.add(total, sum);

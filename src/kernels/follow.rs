@@ -6,6 +6,7 @@ use super::dropout::Dropout;
 use super::rows::{Rows, RowsMut, load_lanes, store_lanes};
 use crate::Isa;
 use crate::activation::Activation;
+use crate::parts;
 use crate::simd::{Simd, dispatch};
 use core::ops::Range;
 
@@ -65,28 +66,28 @@ pub(crate) fn back(isa: Isa, delta: RowsMut<'_>, with: Back<'_>) {
 fn follow_in<S: Simd>(s: S, z: RowsMut<'_>, with: Follow<'_>) {
     let RowsMut { data, stride, offset: at, width } = z;
     let Follow { residual, activation, kept, dropout, first_row } = with;
-    for (r, row) in data.chunks_exact_mut(stride).enumerate() {
-        for columns in parts(width) {
+    for (r, row) in data.chunks_exact_mut(stride.max(1)).enumerate() {
+        for columns in pieces(width) {
             let mut factors = [0.0; COLUMNS];
             fill(dropout, first_row + r, width, &columns, &mut factors);
             for j in columns.clone().step_by(S::LANES) {
                 let lanes = S::LANES.min(columns.end - j);
-                let mut v = load_lanes(s, &row[at + j..], lanes);
+                let mut v = load_lanes(s, parts::from(row, at + j), lanes);
                 match residual {
-                    Some(Addend::Within(from)) => v = s.add(v, load_lanes(s, &row[from + j..], lanes)),
-                    Some(Addend::Rows(rows)) => v = s.add(v, load_lanes(s, &rows.row(r)[j..], lanes)),
+                    Some(Addend::Within(from)) => v = s.add(v, load_lanes(s, parts::from(row, from + j), lanes)),
+                    Some(Addend::Rows(rows)) => v = s.add(v, load_lanes(s, parts::from(rows.row(r), j), lanes)),
                     None => {}
                 }
                 let z = v;
                 v = activation.value(s, z);
                 if let Some(kept) = kept {
                     let keep = if activation.slopes_at_pre_activation() { z } else { v };
-                    store_lanes(s, keep, &mut row[kept + j..], lanes);
+                    store_lanes(s, keep, parts::from_mut(row, kept + j), lanes);
                 }
                 if dropout.is_some() {
                     v = dropped(s, v, &factors, j - columns.start, lanes);
                 }
-                store_lanes(s, v, &mut row[at + j..], lanes);
+                store_lanes(s, v, parts::from_mut(row, at + j), lanes);
             }
         }
     }
@@ -98,17 +99,17 @@ fn back_in<S: Simd>(s: S, delta: RowsMut<'_>, with: Back<'_>) {
     let Back { activation, at: slope_at, dropout, first_row } = with;
     for (r, row) in data.chunks_exact_mut(stride).enumerate() {
         let slope_at = slope_at.row(r);
-        for columns in parts(width) {
+        for columns in pieces(width) {
             let mut factors = [0.0; COLUMNS];
             fill(dropout, first_row + r, width, &columns, &mut factors);
             for j in columns.clone().step_by(S::LANES) {
                 let lanes = S::LANES.min(columns.end - j);
-                let mut d = load_lanes(s, &row[at + j..], lanes);
+                let mut d = load_lanes(s, parts::from(row, at + j), lanes);
                 if dropout.is_some() {
                     d = dropped(s, d, &factors, j - columns.start, lanes);
                 }
-                let d = activation.delta(s, d, load_lanes(s, &slope_at[j..], lanes));
-                store_lanes(s, d, &mut row[at + j..], lanes);
+                let d = activation.delta(s, d, load_lanes(s, parts::from(slope_at, j), lanes));
+                store_lanes(s, d, parts::from_mut(row, at + j), lanes);
             }
         }
     }
@@ -116,7 +117,7 @@ fn back_in<S: Simd>(s: S, delta: RowsMut<'_>, with: Back<'_>) {
 
 /// `width` columns in parts of [`COLUMNS`].
 #[inline(always)]
-fn parts(width: usize) -> impl Iterator<Item = Range<usize>> {
+fn pieces(width: usize) -> impl Iterator<Item = Range<usize>> {
     (0..width).step_by(COLUMNS).map(
         #[inline(always)]
         move |start| start..width.min(start + COLUMNS),
@@ -127,13 +128,13 @@ fn parts(width: usize) -> impl Iterator<Item = Range<usize>> {
 #[inline(always)]
 fn fill(dropout: Option<Dropout>, row: usize, width: usize, columns: &Range<usize>, factors: &mut [f32]) {
     if let Some(dropout) = dropout {
-        dropout.factors(row as u64 * width as u64 + columns.start as u64, &mut factors[..columns.len()]);
+        dropout.factors(row as u64 * width as u64 + columns.start as u64, parts::part_mut(factors, 0..columns.len()));
     }
 }
 
 /// `factor > 0 ? v × factor : +0`.
 #[inline(always)]
 fn dropped<S: Simd>(s: S, v: S::Vector, factors: &[f32], at: usize, lanes: usize) -> S::Vector {
-    let factor = load_lanes(s, &factors[at..], lanes);
+    let factor = load_lanes(s, parts::from(factors, at), lanes);
     s.select(s.gt(factor, s.splat(0.0)), s.mul(v, factor), s.splat(0.0))
 }

@@ -7,6 +7,7 @@ use super::reduce;
 use super::rows::{load_lanes, store_lanes};
 use crate::activation::Activation;
 use crate::optimizer::Rule;
+use crate::parts;
 use crate::penalty::Penalty;
 use crate::simd::Simd;
 
@@ -92,16 +93,16 @@ fn one_output<S: Simd>(s: S, delta: f32, mut neurons: Neurons<'_>, gradient: &mu
     for at in (0..inputs).step_by(S::LANES) {
         let lanes = S::LANES.min(inputs - at);
         // A dot product of one term; what the other partial sums add turns −0 into +0.
-        let dot = s.add(s.mul_add(load_lanes(s, &gradient.params()[at..], lanes), delta, zero), zero);
+        let dot = s.add(s.mul_add(load_lanes(s, parts::from(gradient.params(), at), lanes), delta, zero), zero);
         let x = match &mut neurons {
-            Neurons::Inputs(x) => load_lanes(s, &x[at..], lanes),
+            Neurons::Inputs(x) => load_lanes(s, parts::from(x, at), lanes),
             Neurons::InputsAndDelta(x, below) => {
-                store_lanes(s, dot, &mut below[at..], lanes);
-                load_lanes(s, &x[at..], lanes)
+                store_lanes(s, dot, parts::from_mut(below, at), lanes);
+                load_lanes(s, parts::from(x, at), lanes)
             }
             Neurons::Below(values, activation) => {
-                let y = load_lanes(s, &values[at..], lanes);
-                store_lanes(s, activation.delta(s, dot, y), &mut values[at..], lanes);
+                let y = load_lanes(s, parts::from(values, at), lanes);
+                store_lanes(s, activation.delta(s, dot, y), parts::from_mut(values, at), lanes);
                 y
             }
         };
@@ -138,19 +139,19 @@ impl Gradient<'_> {
         match self {
             Self::Apply(rule, params, state) => {
                 if let Some(penalty) = penalty {
-                    gradient = penalty.gradient(s, gradient, s.splat(params[at]));
+                    gradient = penalty.gradient(s, gradient, s.splat(parts::element(params, at)));
                 }
                 update_lanes(s, rule, params, state, at, 1, gradient);
             }
             // Not added: the gradient is a whole sum, and one that is −0 would turn into +0.
-            Self::Add(_, sums) => sums[at] = s.first(gradient),
+            Self::Add(_, sums) => parts::set(sums, at, s.first(gradient)),
         }
     }
 
     /// Row `i` of the weights times the delta.
     #[inline(always)]
     pub(super) fn dot<S: Simd>(&self, s: S, delta: &[f32], i: usize) -> f32 {
-        reduce::dot_in(s, &self.params()[i * delta.len()..][..delta.len()], delta)
+        reduce::dot_in(s, parts::span(self.params(), i * delta.len(), delta.len()), delta)
     }
 
     /// The gradient of `lanes` rows from `at` on, one element each, whose inputs are `x`.
@@ -158,7 +159,7 @@ impl Gradient<'_> {
     fn column<S: Simd>(&mut self, s: S, at: usize, lanes: usize, x: S::Vector, delta: S::Vector) {
         match self {
             Self::Apply(Rule::Sgd { minus_rate }, params, _) => {
-                let params = &mut params[at..];
+                let params = parts::from_mut(params, at);
                 let w = load_lanes(s, params, lanes);
                 let new = s.mul_add(s.mul(s.splat(*minus_rate), x), delta, w);
                 // As in `row`. Nothing but ±0 lies below the smallest number above it.
@@ -169,7 +170,7 @@ impl Gradient<'_> {
                 update_lanes(s, rule, params, state, at, lanes, s.mul_add(x, delta, s.splat(0.0)));
             }
             Self::Add(_, sums) => {
-                let sums = &mut sums[at..];
+                let sums = parts::from_mut(sums, at);
                 store_lanes(s, s.mul_add(x, delta, load_lanes(s, sums, lanes)), sums, lanes);
             }
         }
@@ -186,7 +187,7 @@ impl Gradient<'_> {
                     let step = s.splat(*minus_rate * x);
                     over_row(
                         s,
-                        &mut params[start..],
+                        parts::from_mut(params, start),
                         delta,
                         #[inline(always)]
                         |w, d| s.mul_add(step, d, w),
@@ -197,9 +198,9 @@ impl Gradient<'_> {
                 let x = s.splat(x);
                 for at in (0..delta.len()).step_by(S::LANES) {
                     let lanes = S::LANES.min(delta.len() - at);
-                    let mut gradient = s.mul_add(x, load_lanes(s, &delta[at..], lanes), s.splat(0.0));
+                    let mut gradient = s.mul_add(x, load_lanes(s, parts::from(delta, at), lanes), s.splat(0.0));
                     if let Some(penalty) = penalty {
-                        gradient = penalty.gradient(s, gradient, load_lanes(s, &params[start + at..], lanes));
+                        gradient = penalty.gradient(s, gradient, load_lanes(s, parts::from(params, start + at), lanes));
                     }
                     update_lanes(s, rule, params, state, start + at, lanes, gradient);
                 }
@@ -208,7 +209,7 @@ impl Gradient<'_> {
                 let x = s.splat(x);
                 over_row(
                     s,
-                    &mut sums[start..],
+                    parts::from_mut(sums, start),
                     delta,
                     #[inline(always)]
                     |sum, d| s.mul_add(x, d, sum),
@@ -221,7 +222,7 @@ impl Gradient<'_> {
 /// `row[j] = f(row[j], delta[j])`.
 #[inline(always)]
 fn over_row<S: Simd>(s: S, row: &mut [f32], delta: &[f32], f: impl Fn(S::Vector, S::Vector) -> S::Vector) {
-    let (row, end) = S::chunks_mut(&mut row[..delta.len()]);
+    let (row, end) = S::chunks_mut(parts::part_mut(row, 0..delta.len()));
     let (delta, delta_end) = S::chunks(delta);
     for (row, delta) in row.iter_mut().zip(delta) {
         s.store(f(s.load(row), s.load(delta)), row);

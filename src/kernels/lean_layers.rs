@@ -9,6 +9,7 @@ use super::norm::{Affine, delta_below, hat, means_of};
 use crate::Isa;
 use crate::activation::Activation;
 use crate::layout::{Layout, Source};
+use crate::parts;
 use crate::penalty::Penalty;
 use crate::simd::{Simd, dispatch};
 use core::ops::Range;
@@ -47,7 +48,7 @@ impl Residuals<'_> {
     /// d, and what the connections add to element `i`, the lowest layer's first.
     fn added(&self, d: f32, i: usize) -> f32 {
         let deltas = self.layout.residuals_from(self.source);
-        deltas.fold(d, |sum, layer| sum + self.above[self.layout.lean_offset(layer) - self.start + i])
+        deltas.fold(d, |sum, layer| sum + parts::element(self.above, self.layout.lean_offset(layer) - self.start + i))
     }
 }
 
@@ -71,15 +72,15 @@ impl Below<'_> {
     fn set<S: Simd>(&mut self, s: S, i: usize, d: f32) {
         match self {
             Self::Inputs(_) => {}
-            Self::InputsAndDelta(_, to, residuals) => to[i] = residuals.added(d, i),
+            Self::InputsAndDelta(_, to, residuals) => parts::set(to, i, residuals.added(d, i)),
             Self::Values(Values { values, kept, activation, dropout, residuals }) => {
                 let mut d = residuals.added(d, i);
                 if let Some(dropout) = dropout {
                     let factor = dropout.factor(i as u64);
                     d = if factor > 0.0 { d * factor } else { 0.0 };
                 }
-                let slope_at = kept.map_or(values[i], |kept| kept[i]);
-                values[i] = s.first(activation.delta(s, s.splat(d), s.splat(slope_at)));
+                let slope_at = parts::element(kept.unwrap_or(values), i);
+                parts::set(values, i, s.first(activation.delta(s, s.splat(d), s.splat(slope_at))));
             }
         }
     }
@@ -132,14 +133,18 @@ fn any_layer_in<S: Simd>(
         // Apart, so that a layer without a penalty does not ask for one in each vector.
         LeanKind::Dense(None) => dense_layer(s, rows, delta, below, gradient, None),
         LeanKind::Dense(penalty) => dense_layer(s, rows, delta, below, gradient, penalty),
-        LeanKind::Activation => below.set_all(s, |i| delta[i]),
-        LeanKind::Standardize(scale) => below.set_all(s, |i| delta[i] * scale[i]),
+        LeanKind::Activation => below.set_all(s, |i| parts::element(delta, i)),
+        LeanKind::Standardize(scale) => below.set_all(s, |i| parts::element(delta, i) * parts::element(scale, i)),
         LeanKind::SampleNorm(moments, shift) => {
             let width = delta.len();
-            let gamma_only = Affine { gamma: &gradient.params()[..width], beta: shift.then_some(&[]) };
+            let gamma_only = Affine { gamma: parts::part(gradient.params(), 0..width), beta: shift.then_some(&[]) };
             let means = means_of(s, delta, below.all_x(), gamma_only, moments);
             for (i, &d) in delta.iter().enumerate() {
-                let (x, d, gamma) = (s.splat(below.all_x()[i]), s.splat(d), s.splat(gradient.params()[i]));
+                let (x, d, gamma) = (
+                    s.splat(parts::element(below.all_x(), i)),
+                    s.splat(d),
+                    s.splat(parts::element(gradient.params(), i)),
+                );
                 if below.is_wanted() {
                     below.set(s, i, s.first(delta_below(s, d, x, gamma, moments, means)));
                 }
@@ -153,7 +158,7 @@ fn any_layer_in<S: Simd>(
         LeanKind::Embedding(embedded, penalty) => {
             let category = embedded.category(below.all_x());
             let Embedded { column, categories, dimensions } = embedded;
-            let coordinates = &delta[column..column + dimensions];
+            let coordinates = parts::span(delta, column, dimensions);
             for row in 0..categories {
                 if row == category {
                     gradient.row(s, coordinates, row, 1.0, penalty);
@@ -165,11 +170,11 @@ fn any_layer_in<S: Simd>(
             }
             below.set_all(s, |i| {
                 if i < column {
-                    delta[i]
+                    parts::element(delta, i)
                 } else if i == column {
                     0.0
                 } else {
-                    delta[i + dimensions - 1]
+                    parts::element(delta, i + dimensions - 1)
                 }
             });
         }
@@ -188,7 +193,7 @@ fn dense_layer<S: Simd>(
 ) {
     let inputs = below.all_x().len();
     for i in rows.start..rows.end.min(inputs) {
-        let x = below.all_x()[i];
+        let x = parts::element(below.all_x(), i);
         if below.is_wanted() {
             below.set(s, i, gradient.dot(s, delta, i));
         }

@@ -9,6 +9,7 @@ use super::reduce;
 use super::rows::{Rows, RowsMut, chain, load_lanes, store_lanes};
 use crate::Isa;
 use crate::optimizer::Rule;
+use crate::parts;
 use crate::simd::{Simd, dispatch};
 
 /// Scale and shift; without shift the mean is not taken off either.
@@ -21,16 +22,16 @@ pub(crate) struct Affine<'a> {
 impl<'a> Affine<'a> {
     /// Those of a layer with `width` inputs: rows γ and, unless its norm is RMS, β.
     pub(crate) fn of(params: &'a [f32], width: usize) -> Self {
-        let (gamma, beta) = params.split_at(width);
+        let (gamma, beta) = parts::split(params, width);
         Self { gamma, beta: (!beta.is_empty()).then_some(beta) }
     }
 
     /// `x̂ ⊙ γ + β` for `lanes` features from `at` on.
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, x_hat: S::Vector, at: usize, lanes: usize) -> S::Vector {
-        let gamma = load_lanes(s, &self.gamma[at..], lanes);
+        let gamma = load_lanes(s, parts::from(self.gamma, at), lanes);
         match self.beta {
-            Some(beta) => s.mul_add(x_hat, gamma, load_lanes(s, &beta[at..], lanes)),
+            Some(beta) => s.mul_add(x_hat, gamma, load_lanes(s, parts::from(beta, at), lanes)),
             None => s.mul(x_hat, gamma),
         }
     }
@@ -60,7 +61,7 @@ fn sample_norm_in<S: Simd>(
     for r in 0..x.count() {
         let x = x.row(r);
         let [mean, inv] = moments_of(s, x, affine.beta.is_some(), epsilon);
-        moments.row_mut(r).copy_from_slice(&[mean, inv]);
+        parts::copy(&[mean, inv], moments.row_mut(r));
         normalize_row(s, x, [mean, inv], affine, z.row_mut(r));
     }
 }
@@ -85,8 +86,8 @@ fn inverse_root<S: Simd>(s: S, variance: f32, epsilon: f32) -> f32 {
 fn normalize_row<S: Simd>(s: S, x: &[f32], moments: [f32; 2], affine: Affine<'_>, z: &mut [f32]) {
     for at in (0..x.len()).step_by(S::LANES) {
         let lanes = S::LANES.min(x.len() - at);
-        let x_hat = hat(s, load_lanes(s, &x[at..], lanes), moments);
-        store_lanes(s, affine.apply(s, x_hat, at, lanes), &mut z[at..], lanes);
+        let x_hat = hat(s, load_lanes(s, parts::from(x, at), lanes), moments);
+        store_lanes(s, affine.apply(s, x_hat, at, lanes), parts::from_mut(z, at), lanes);
     }
 }
 
@@ -124,9 +125,10 @@ fn sample_norm_delta_in<S: Simd>(
         let below = below.row_mut(r);
         for at in (0..below.len()).step_by(S::LANES) {
             let lanes = S::LANES.min(below.len() - at);
-            let (d, x) = (load_lanes(s, &delta.row(r)[at..], lanes), load_lanes(s, &x.row(r)[at..], lanes));
-            let gamma = load_lanes(s, &affine.gamma[at..], lanes);
-            store_lanes(s, delta_below(s, d, x, gamma, moments, means), &mut below[at..], lanes);
+            let (d, x) =
+                (load_lanes(s, parts::from(delta.row(r), at), lanes), load_lanes(s, parts::from(x.row(r), at), lanes));
+            let gamma = load_lanes(s, parts::from(affine.gamma, at), lanes);
+            store_lanes(s, delta_below(s, d, x, gamma, moments, means), parts::from_mut(below, at), lanes);
         }
     }
 }
@@ -172,9 +174,9 @@ impl Features<'_> {
     /// Mean and inv of `lanes` features from `at` on.
     #[inline(always)]
     fn moments<S: Simd>(&self, s: S, at: usize, lanes: usize) -> [S::Vector; 2] {
-        let variance = load_lanes(s, &self.variance[at..], lanes);
+        let variance = load_lanes(s, parts::from(self.variance, at), lanes);
         let root = s.sqrt(s.add(variance, s.splat(self.epsilon)));
-        [load_lanes(s, &self.mean[at..], lanes), s.div(s.splat(1.0), root)]
+        [load_lanes(s, parts::from(self.mean, at), lanes), s.div(s.splat(1.0), root)]
     }
 }
 
@@ -192,7 +194,7 @@ fn feature_moments_in<S: Simd>(s: S, x: Rows<'_>, mean: &mut [f32], variance: &m
             s,
             x.count(),
             #[inline(always)]
-            |r, sum| s.add(sum, load_lanes(s, &x.row(r)[at..], lanes)),
+            |r, sum| s.add(sum, load_lanes(s, parts::from(x.row(r), at), lanes)),
         );
         let center = s.div(sum, count);
         let squares = chain(
@@ -200,12 +202,12 @@ fn feature_moments_in<S: Simd>(s: S, x: Rows<'_>, mean: &mut [f32], variance: &m
             x.count(),
             #[inline(always)]
             |r, sum| {
-                let d = s.sub(load_lanes(s, &x.row(r)[at..], lanes), center);
+                let d = s.sub(load_lanes(s, parts::from(x.row(r), at), lanes), center);
                 s.mul_add(d, d, sum)
             },
         );
-        store_lanes(s, center, &mut mean[at..], lanes);
-        store_lanes(s, s.div(squares, count), &mut variance[at..], lanes);
+        store_lanes(s, center, parts::from_mut(mean, at), lanes);
+        store_lanes(s, s.div(squares, count), parts::from_mut(variance, at), lanes);
     }
 }
 
@@ -218,9 +220,9 @@ pub(crate) fn approach(isa: Isa, running: &mut [f32], batch: &[f32], momentum: f
 fn approach_in<S: Simd>(s: S, running: &mut [f32], batch: &[f32], momentum: f32) {
     for at in (0..running.len()).step_by(S::LANES) {
         let lanes = S::LANES.min(running.len() - at);
-        let old = load_lanes(s, &running[at..], lanes);
-        let distance = s.sub(load_lanes(s, &batch[at..], lanes), old);
-        store_lanes(s, s.mul_add(s.splat(momentum), distance, old), &mut running[at..], lanes);
+        let old = load_lanes(s, parts::from(running, at), lanes);
+        let distance = s.sub(load_lanes(s, parts::from(batch, at), lanes), old);
+        store_lanes(s, s.mul_add(s.splat(momentum), distance, old), parts::from_mut(running, at), lanes);
     }
 }
 
@@ -235,8 +237,8 @@ fn feature_norm_in<S: Simd>(s: S, x: Rows<'_>, features: Features<'_>, affine: A
         let lanes = S::LANES.min(x.width - at);
         let [mean, inv] = features.moments(s, at, lanes);
         for r in 0..x.count() {
-            let x_hat = s.mul(s.sub(load_lanes(s, &x.row(r)[at..], lanes), mean), inv);
-            store_lanes(s, affine.apply(s, x_hat, at, lanes), &mut z.row_mut(r)[at..], lanes);
+            let x_hat = s.mul(s.sub(load_lanes(s, parts::from(x.row(r), at), lanes), mean), inv);
+            store_lanes(s, affine.apply(s, x_hat, at, lanes), parts::from_mut(z.row_mut(r), at), lanes);
         }
     }
 }
@@ -265,13 +267,13 @@ fn feature_sums_in<S: Simd>(
     for at in (0..x.width).step_by(S::LANES) {
         let lanes = S::LANES.min(x.width - at);
         let [mean, inv] = features.moments(s, at, lanes);
-        let delta = |r: usize| load_lanes(s, &delta.row(r)[at..], lanes);
+        let delta = |r: usize| load_lanes(s, parts::from(delta.row(r), at), lanes);
         let products = chain(
             s,
             x.count(),
             #[inline(always)]
             |r, sum| {
-                let x_hat = s.mul(s.sub(load_lanes(s, &x.row(r)[at..], lanes), mean), inv);
+                let x_hat = s.mul(s.sub(load_lanes(s, parts::from(x.row(r), at), lanes), mean), inv);
                 s.mul_add(x_hat, delta(r), sum)
             },
         );
@@ -281,8 +283,8 @@ fn feature_sums_in<S: Simd>(
             #[inline(always)]
             |r, sum| s.add(sum, delta(r)),
         );
-        store_lanes(s, products, &mut gamma[at..], lanes);
-        store_lanes(s, sums, &mut beta[at..], lanes);
+        store_lanes(s, products, parts::from_mut(gamma, at), lanes);
+        store_lanes(s, sums, parts::from_mut(beta, at), lanes);
     }
 }
 
@@ -319,23 +321,23 @@ fn feature_norm_delta_in<S: Simd>(
     for at in (0..x.width).step_by(S::LANES) {
         let lanes = S::LANES.min(x.width - at);
         let [mean, inv] = features.moments(s, at, lanes);
-        let factor = s.mul(load_lanes(s, &gamma[at..], lanes), inv);
+        let factor = s.mul(load_lanes(s, parts::from(gamma, at), lanes), inv);
         let means = sums.map(
             #[inline(always)]
             |sums| {
                 sums.map(
                     #[inline(always)]
-                    |sum| s.div(load_lanes(s, &sum[at..], lanes), count),
+                    |sum| s.div(load_lanes(s, parts::from(sum, at), lanes), count),
                 )
             },
         );
         for r in 0..x.count() {
-            let mut d = load_lanes(s, &delta.row(r)[at..], lanes);
+            let mut d = load_lanes(s, parts::from(delta.row(r), at), lanes);
             if let Some([product, sum]) = means {
-                let x_hat = s.mul(s.sub(load_lanes(s, &x.row(r)[at..], lanes), mean), inv);
+                let x_hat = s.mul(s.sub(load_lanes(s, parts::from(x.row(r), at), lanes), mean), inv);
                 d = s.sub(s.sub(d, sum), s.mul(x_hat, product));
             }
-            store_lanes(s, s.mul(factor, d), &mut below.row_mut(r)[at..], lanes);
+            store_lanes(s, s.mul(factor, d), parts::from_mut(below.row_mut(r), at), lanes);
         }
     }
 }
@@ -351,8 +353,8 @@ fn standardize_in<S: Simd>(s: S, x: Rows<'_>, mean: &[f32], scale: &[f32], mut z
         let (x, z) = (x.row(r), z.row_mut(r));
         for at in (0..x.len()).step_by(S::LANES) {
             let lanes = S::LANES.min(x.len() - at);
-            let d = s.sub(load_lanes(s, &x[at..], lanes), load_lanes(s, &mean[at..], lanes));
-            store_lanes(s, s.mul(d, load_lanes(s, &scale[at..], lanes)), &mut z[at..], lanes);
+            let d = s.sub(load_lanes(s, parts::from(x, at), lanes), load_lanes(s, parts::from(mean, at), lanes));
+            store_lanes(s, s.mul(d, load_lanes(s, parts::from(scale, at), lanes)), parts::from_mut(z, at), lanes);
         }
     }
 }
@@ -368,8 +370,8 @@ fn standardize_delta_in<S: Simd>(s: S, delta: Rows<'_>, scale: &[f32], mut below
         let (d, below) = (delta.row(r), below.row_mut(r));
         for at in (0..d.len()).step_by(S::LANES) {
             let lanes = S::LANES.min(d.len() - at);
-            let v = s.mul(load_lanes(s, &d[at..], lanes), load_lanes(s, &scale[at..], lanes));
-            store_lanes(s, v, &mut below[at..], lanes);
+            let v = s.mul(load_lanes(s, parts::from(d, at), lanes), load_lanes(s, parts::from(scale, at), lanes));
+            store_lanes(s, v, parts::from_mut(below, at), lanes);
         }
     }
 }
@@ -393,7 +395,7 @@ fn sample_norm_update_in<S: Simd>(s: S, delta: Rows<'_>, x: Rows<'_>, moments: R
     for (index, row) in rows.enumerate() {
         for at in (0..x.width).step_by(S::LANES) {
             let lanes = S::LANES.min(x.width - at);
-            let delta = |r: usize| load_lanes(s, &delta.row(r)[at..], lanes);
+            let delta = |r: usize| load_lanes(s, parts::from(delta.row(r), at), lanes);
             let gradient = chain(
                 s,
                 x.count(),
@@ -403,7 +405,7 @@ fn sample_norm_update_in<S: Simd>(s: S, delta: Rows<'_>, x: Rows<'_>, moments: R
                         return s.add(sum, delta(r));
                     }
                     let moments = [moments.row(r)[0], moments.row(r)[1]];
-                    s.mul_add(hat(s, load_lanes(s, &x.row(r)[at..], lanes), moments), delta(r), sum)
+                    s.mul_add(hat(s, load_lanes(s, parts::from(x.row(r), at), lanes), moments), delta(r), sum)
                 },
             );
             update_lanes(s, rule, params, &mut state, index * x.width + at, lanes, gradient);

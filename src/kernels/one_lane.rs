@@ -9,6 +9,7 @@ use super::lean::{Columns, Gradient, Neurons};
 use super::rows::BLOCK;
 use crate::activation::{Activation, Activations};
 use crate::optimizer::Rule;
+use crate::parts;
 use crate::simd::Scalar;
 
 /// `y = activation(x·W + b)`, for some columns of W, one at least. Softmax is left to the caller.
@@ -23,21 +24,25 @@ pub(crate) fn forward<const FUSED: bool>(
     y: &mut [f32],
 ) {
     if width == 1 {
-        y[0] = s.dot(x, weights);
+        if let Some(y) = y.first_mut() {
+            *y = s.dot(x, weights);
+        }
     } else {
-        for (index, (x, weights)) in x.chunks(BLOCK).zip(weights.chunks(BLOCK * width)).enumerate() {
-            let sums = |column: usize, sums: &mut [f32]| match width {
-                ..=NARROW => s.four_chain_sums(x, &weights[first + column..], width, sums),
-                _ => s.column_sums(x, &weights[first + column..], width, sums),
-            };
-            if index == 0 {
-                sums(0, y);
-                continue;
+        // A block of inputs, to sums from a column on.
+        let sums = |begin: usize, column: usize, sums: &mut [f32]| {
+            let Some(x) = x.get(begin..x.len().min(begin + BLOCK)) else { return };
+            let Some(weights) = weights.get(begin * width + first + column..) else { return };
+            match width {
+                ..=NARROW => s.four_chain_sums(x, weights, width, sums),
+                _ => s.column_sums(x, weights, width, sums),
             }
+        };
+        sums(0, 0, y);
+        for begin in (BLOCK..x.len()).step_by(BLOCK) {
             for (column, y) in y.chunks_mut(NARROW).enumerate() {
                 let mut more = [0.0; NARROW];
-                let more = &mut more[..y.len()];
-                sums(NARROW * column, more);
+                let more = parts::part_mut(&mut more, 0..y.len());
+                sums(begin, NARROW * column, more);
                 for (y, &more) in y.iter_mut().zip(&*more) {
                     *y += more;
                 }
@@ -87,7 +92,8 @@ fn any_rule<const FUSED: bool>(
         among,
         #[inline(always)]
         |i, x, wanted| {
-            let dot = if wanted { s.dot(&gradient.params()[i * delta.len()..][..delta.len()], delta) } else { 0.0 };
+            let w = parts::span(gradient.params(), i * delta.len(), delta.len());
+            let dot = if wanted { s.dot(w, delta) } else { 0.0 };
             gradient.row(s, delta, i, x, None);
             dot
         },
@@ -108,29 +114,55 @@ fn adam<const FUSED: bool>(
     params: &mut [f32],
     [m, v]: [&mut [f32]; 2],
 ) {
-    let weights = neurons.count() * delta.len();
-    if let Neurons::Inputs(x) = neurons {
-        s.adam(rule, x, delta, &mut params[..weights], &mut m[..weights], &mut v[..weights]);
-    } else {
-        over_rows(
-            s,
-            neurons,
-            among,
-            #[inline(always)]
-            |i, x, wanted| {
-                let row = i * delta.len()..(i + 1) * delta.len();
-                let w = &mut params[row.clone()];
-                let dot = if wanted { s.dot(w, delta) } else { 0.0 };
-                s.adam(rule, &[x], delta, w, &mut m[row.clone()], &mut v[row]);
-                dot
-            },
-        );
+    let width = delta.len();
+    let weights = neurons.count() * width;
+    let split = [params, m, v].map(|all| all.split_at_mut_checked(weights));
+    let [Some((params, bias)), Some((m, bias_m)), Some((v, bias_v))] = split else { return };
+    // Updates some rows; returns their products with the delta from before.
+    let mut update = |first: usize, x: &[f32], wanted: Option<bool>| {
+        let mut products = [0.0; ROWS];
+        let rows = first * width..(first + x.len()) * width;
+        let Some(w) = params.get_mut(rows.clone()) else { return products };
+        let (Some(m), Some(v)) = (m.get_mut(rows.clone()), v.get_mut(rows)) else { return products };
+        if let Some(all) = wanted {
+            for ((row, &x), product) in w.chunks_exact(width.max(1)).zip(x).zip(&mut products) {
+                if all || x > 0.0 {
+                    *product = s.dot(row, delta);
+                }
+            }
+        }
+        s.adam(rule, x, delta, w, m, v);
+        products
+    };
+    match neurons {
+        Neurons::Inputs(x) => {
+            update(0, x, None);
+        }
+        Neurons::InputsAndDelta(x, below) => {
+            for (index, (x, below)) in x.chunks(ROWS).zip(below.chunks_mut(ROWS)).enumerate() {
+                for (below, product) in below.iter_mut().zip(update(index * ROWS, x, Some(true))) {
+                    *below = product;
+                }
+            }
+        }
+        Neurons::Below(values, activation) => {
+            let activation = among.known(activation);
+            let is_relu = activation == Activation::Relu;
+            for (index, values) in values.chunks_mut(ROWS).enumerate() {
+                let products = update(index * ROWS, values, Some(!is_relu));
+                for (value, product) in values.iter_mut().zip(products) {
+                    *value = if is_relu { product } else { activation.delta(s, product, *value) };
+                }
+            }
+        }
     }
-    let (bias, m, v) = (&mut params[weights..], &mut m[weights..], &mut v[weights..]);
     if !bias.is_empty() {
-        s.adam(rule, &[1.0], delta, bias, m, v);
+        s.adam(rule, &[1.0], delta, bias, bias_m, bias_v);
     }
 }
+
+/// How many rows' products with the delta wait, on the stack, until these rows have been updated.
+const ROWS: usize = 16;
 
 /// Plain gradient descent, in which an input of ±0 leaves its row alone: part of the arithmetic, not only a shortcut.
 #[inline(never)]
@@ -147,9 +179,9 @@ fn sgd<const FUSED: bool>(
     match neurons {
         Neurons::Inputs(x) => return s.update_rows(x, minus_rate, delta, weights, bias),
         Neurons::Below(values, Activation::Relu) if width == 1 => {
-            s.one_output_relu(values, minus_rate, delta[0], weights);
+            s.one_output_relu(values, minus_rate, parts::element(delta, 0), weights);
         }
-        neurons => {
+        neurons if width > 0 => {
             let mut rows = weights.chunks_exact_mut(width);
             over_rows(
                 s,
@@ -166,6 +198,7 @@ fn sgd<const FUSED: bool>(
                 },
             );
         }
+        _ => return,
     }
     if !bias.is_empty() {
         s.add_scaled(minus_rate, delta, bias);

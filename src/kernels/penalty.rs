@@ -4,6 +4,7 @@
 use super::reduce::{dot_in, partials};
 use super::rows::{load_lanes, store_lanes};
 use crate::Isa;
+use crate::parts;
 use crate::penalty::Penalty;
 use crate::simd::{Simd, dispatch};
 
@@ -34,7 +35,7 @@ pub(crate) fn penalize(isa: Isa, penalty: Penalty, weights: &[f32], gradient: &m
 pub(super) fn penalize_in<S: Simd>(s: S, penalty: Penalty, weights: &[f32], gradient: &mut [f32]) {
     for at in (0..gradient.len()).step_by(S::LANES) {
         let lanes = S::LANES.min(gradient.len() - at);
-        let (g, w) = (load_lanes(s, &gradient[at..], lanes), load_lanes(s, &weights[at..], lanes));
-        store_lanes(s, penalty.gradient(s, g, w), &mut gradient[at..], lanes);
+        let (g, w) = (load_lanes(s, parts::from(gradient, at), lanes), load_lanes(s, parts::from(weights, at), lanes));
+        store_lanes(s, penalty.gradient(s, g, w), parts::from_mut(gradient, at), lanes);
     }
 }

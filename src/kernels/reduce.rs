@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Buffer;
+use crate::parts;
 use crate::simd::{Simd, dispatch};
 use crate::{Isa, StepError};
 
@@ -103,7 +104,7 @@ pub(crate) fn partials_of<S: Simd, const N: usize>(
             s,
             whole.map(
                 #[inline(always)]
-                |x| &x[group],
+                |x| parts::chunk(x, group),
             ),
             &mut sums,
             &f,
@@ -115,7 +116,7 @@ pub(crate) fn partials_of<S: Simd, const N: usize>(
             |filler| [filler; 16],
         );
         for n in 0..N {
-            rest[n][..len - 16 * groups].copy_from_slice(&slices[n][16 * groups..]);
+            parts::copy(parts::from(slices[n], 16 * groups), parts::part_mut(&mut rest[n], 0..len - 16 * groups));
         }
         add_group(s, rest.each_ref(), &mut sums, &f);
     }

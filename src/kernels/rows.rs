@@ -3,6 +3,7 @@
 
 #[cfg(feature = "alloc")]
 use crate::backend::Matrix;
+use crate::parts;
 use crate::simd::{Simd, tile_rows};
 use core::ops::Range;
 
@@ -35,7 +36,7 @@ impl<'a> Rows<'a> {
     /// Number of rows.
     #[inline(always)]
     pub(crate) fn count(&self) -> usize {
-        self.data.len() / self.stride
+        self.data.len().checked_div(self.stride).unwrap_or(0)
     }
 
     /// What `matrixmultiply` reads.
@@ -46,7 +47,7 @@ impl<'a> Rows<'a> {
 
     #[inline(always)]
     pub(crate) fn row(&self, r: usize) -> &'a [f32] {
-        &self.data[r * self.stride + self.offset..][..self.width]
+        parts::span(self.data, r * self.stride + self.offset, self.width)
     }
 
     /// Some columns of row r: one check of bounds, which a tile feels.
@@ -62,7 +63,7 @@ impl<'a> Rows<'a> {
         let (start, end) = (self.offset, self.offset + self.width);
         steps(self.data, self.stride).map(
             #[inline(always)]
-            move |row| &row[start..end],
+            move |row| parts::part(row, start..end),
         )
     }
 }
@@ -120,12 +121,12 @@ impl<'a> RowsMut<'a> {
     /// Number of rows.
     #[inline(always)]
     pub(crate) fn count(&self) -> usize {
-        self.data.len() / self.stride
+        self.data.len().checked_div(self.stride).unwrap_or(0)
     }
 
     #[inline(always)]
     pub(crate) fn row_mut(&mut self, r: usize) -> &mut [f32] {
-        &mut self.data[r * self.stride + self.offset..][..self.width]
+        parts::span_mut(self.data, r * self.stride + self.offset, self.width)
     }
 
     /// Some columns of row r.
@@ -146,9 +147,9 @@ impl<'a> RowsMut<'a> {
     #[inline(always)]
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
         let (start, end) = (self.offset, self.offset + self.width);
-        self.data.chunks_exact_mut(self.stride).map(
+        self.data.chunks_exact_mut(self.stride.max(1)).map(
             #[inline(always)]
-            move |row| &mut row[start..end],
+            move |row| parts::part_mut(row, start..end),
         )
     }
 }
@@ -156,20 +157,29 @@ impl<'a> RowsMut<'a> {
 /// Copies rows of one width.
 pub(crate) fn copy_rows(from: Rows<'_>, mut to: RowsMut<'_>) {
     for (to, from) in to.iter_mut().zip(from.iter()) {
-        to.copy_from_slice(from);
+        parts::copy(from, to);
     }
 }
 
 /// Loads `lanes` elements from `x`, through a whole vector when they fill one.
 #[inline(always)]
 pub(crate) fn load_lanes<S: Simd>(s: S, x: &[f32], lanes: usize) -> S::Vector {
-    if lanes == S::LANES { s.load(&S::chunks(x).0[0]) } else { s.load_part(&x[..lanes]) }
+    match lanes {
+        // One lane has no part of a vector.
+        _ if S::LANES == 1 && !parts::PANICS => s.load_part(x),
+        lanes if lanes == S::LANES => s.load(&S::chunks(x).0[0]),
+        lanes => s.load_part(&x[..lanes]),
+    }
 }
 
 /// Stores the first `lanes` lanes into `to`.
 #[inline(always)]
 pub(crate) fn store_lanes<S: Simd>(s: S, v: S::Vector, to: &mut [f32], lanes: usize) {
-    if lanes == S::LANES { s.store(v, &mut S::chunks_mut(to).0[0]) } else { s.store_part(v, &mut to[..lanes]) }
+    match lanes {
+        _ if S::LANES == 1 && !parts::PANICS => s.store_part(v, to),
+        lanes if lanes == S::LANES => s.store(v, &mut S::chunks_mut(to).0[0]),
+        lanes => s.store_part(v, &mut to[..lanes]),
+    }
 }
 
 /// NV vectors from `x`; with `PART` the last may be short.

@@ -3,6 +3,7 @@
 
 use super::{Labels, Loss, TargetRange, Targets};
 use crate::error::{Buffer, StepError};
+use crate::parts;
 
 /// What a loss is worked out from, beside the outputs.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +22,9 @@ impl Objective<'_> {
             Labels::Classes(_) if !loss.takes_classes() => return Err(StepError::ClassTargets { loss: loss.name() }),
             Labels::Classes(classes) => {
                 StepError::check(Buffer::Targets, batch, classes.len())?;
-                if let Some(sample) = classes.iter().position(|&class| class as u64 >= outputs as u64) {
-                    return Err(StepError::Class { sample, found: classes[sample], classes: outputs });
+                let outside = |&(_, &class): &(usize, &u32)| class as u64 >= outputs as u64;
+                if let Some((sample, &found)) = classes.iter().enumerate().find(outside) {
+                    return Err(StepError::Class { sample, found, classes: outputs });
                 }
             }
             Labels::Values(_) if class_weights.is_some() && outputs > 1 => {
@@ -80,7 +82,7 @@ impl Objective<'_> {
             None => values.iter().position(|&t| outside(t)),
             Some(mask) => values.iter().zip(mask).position(|(&t, &m)| m > 0.0 && outside(t)),
         };
-        index.map_or(Ok(()), |index| Err(error(index, values[index])))
+        index.map_or(Ok(()), |index| Err(error(index, parts::element(values, index))))
     }
 
     /// Of how many samples, or of how many outputs of all samples, the mean is; at least 1.

@@ -6,6 +6,7 @@
 
 use super::{Scalar, Simd, fold16, vfp};
 use crate::optimizer::Rule;
+use crate::parts;
 
 /// Whether the last row of weights has a column for each sum. (No panic, so that a microcontroller needs no text for it.)
 #[inline(always)]
@@ -24,20 +25,20 @@ macro_rules! over_columns {
         let (eights, rest) = $sums.as_chunks_mut::<8>();
         for sums in eights {
             const $n: usize = 8;
-            let $from = &w[column..];
+            let $from = parts::from(w, column);
             *sums = $sums_of;
             column += $n;
         }
         let (fours, rest) = rest.as_chunks_mut::<4>();
         for sums in fours {
             const $n: usize = 4;
-            let $from = &w[column..];
+            let $from = parts::from(w, column);
             *sums = $sums_of;
             column += $n;
         }
         for sum in rest {
             const $n: usize = 1;
-            let $from = &w[column..];
+            let $from = parts::from(w, column);
             [*sum] = $sums_of;
             column += $n;
         }
@@ -58,7 +59,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
         }
         over_columns!(w, sums, N => |w| {
             let mut sums = [0.0; N];
-            for (&x, w) in x.iter().zip(w.chunks(width)) {
+            for (&x, w) in x.iter().zip(w.chunks(width.max(1))) {
                 self.add_row(x, w, &mut sums);
             }
             sums
@@ -76,8 +77,10 @@ impl<const FUSED: bool> Scalar<FUSED> {
         }
         over_columns!(w, sums, N => |w| {
             let mut chains = [[0.0; N]; 4];
-            for (x, w) in x.chunks(4).zip(w.chunks(4 * width)) {
-                for ((chain, &x), w) in chains.iter_mut().zip(x).zip(w.chunks(width)) {
+            let mut rows = w.chunks(width.max(1));
+            for x in x.chunks(4) {
+                for (chain, &x) in chains.iter_mut().zip(x) {
+                    let Some(w) = rows.next() else { break };
                     self.add_row(x, w, chain);
                 }
             }
@@ -108,13 +111,13 @@ impl<const FUSED: bool> Scalar<FUSED> {
         if done == width {
             return;
         }
-        for (&x, w) in x.iter().zip(w.chunks_exact_mut(width)) {
+        for (&x, w) in x.iter().zip(w.chunks_exact_mut(width.max(1))) {
             if x != 0.0 {
-                self.add_scaled(minus_rate * x, &delta[done..], &mut w[done..]);
+                self.add_scaled(minus_rate * x, parts::from(delta, done), parts::from_mut(w, done));
             }
         }
         if let Some(bias) = bias.get_mut(done..) {
-            self.add_scaled(minus_rate, &delta[done..], bias);
+            self.add_scaled(minus_rate, parts::from(delta, done), bias);
         }
     }
 
@@ -139,7 +142,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
     #[inline(always)]
     pub(crate) fn add_scaled(self, step: f32, x: &[f32], y: &mut [f32]) {
         let done = if FUSED { 0 } else { vfp::add_scaled(step, x, y) };
-        for (&x, y) in x[done..].iter().zip(&mut y[done..]) {
+        for (&x, y) in parts::from(x, done).iter().zip(parts::from_mut(y, done)) {
             *y = self.mul_add(step, x, *y);
         }
     }
@@ -154,7 +157,8 @@ impl<const FUSED: bool> Scalar<FUSED> {
         if !FUSED && vfp::adam(rule, x, delta, w, m, v) {
             return;
         }
-        let rows = w.chunks_exact_mut(width).zip(m.chunks_exact_mut(width)).zip(v.chunks_exact_mut(width));
+        let [w, m, v] = [w, m, v].map(|all| all.chunks_exact_mut(width.max(1)));
+        let rows = w.zip(m).zip(v);
         for (&x, ((w, m), v)) in x.iter().zip(rows) {
             for ((&delta, w), (m, v)) in delta.iter().zip(w).zip(m.iter_mut().zip(v)) {
                 (*w, [*m, *v]) = rule.update(self, self.mul_add(x, delta, 0.0), *w, [*m, *v]);
@@ -168,13 +172,15 @@ impl<const FUSED: bool> Scalar<FUSED> {
         if !FUSED && let Some(sum) = vfp::dot(a, b) {
             return sum;
         }
-        if let ([a], [b]) = (a, b) {
-            return self.mul_add(*a, *b, 0.0) + 0.0; // What the other partial sums add turns −0 into +0.
-        }
-        if let (Some(a), Some(b), 4) = (a.first_chunk::<4>(), b.first_chunk::<4>(), a.len()) {
-            // Partial sums that get no term are +0, and none is −0.
-            let sums: [f32; 4] = core::array::from_fn(|i| self.mul_add(a[i], b[i], 0.0));
-            return (sums[0] + sums[2]) + (sums[1] + sums[3]);
+        if a.len() <= 4 {
+            // Partial sums that get no term are +0.
+            let product = |i| match (a.get(i), b.get(i)) {
+                // A product that fused underflows to −0 is +0 in a sum.
+                (Some(&a), Some(&b)) if FUSED => self.mul_add(a, b, 0.0) + 0.0,
+                (Some(&a), Some(&b)) => self.mul_add(a, b, 0.0),
+                _ => 0.0,
+            };
+            return (product(0) + product(2)) + (product(1) + product(3));
         }
         self.dot_of_any(a, b)
     }
@@ -195,7 +201,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
     #[inline(always)]
     pub(crate) fn add_bias(self, y: &mut [f32], bias: &[f32], relu: bool) {
         let done = if relu && !FUSED { vfp::add_bias_relu(y, bias) } else { 0 };
-        for (y, &bias) in y[done..].iter_mut().zip(&bias[done..]) {
+        for (y, &bias) in parts::from_mut(y, done).iter_mut().zip(parts::from(bias, done)) {
             *y += bias;
             if relu && *y < 0.0 {
                 *y = 0.0;

@@ -47,6 +47,7 @@ mod backward;
 mod forward;
 
 use crate::optimizer::Rule;
+use crate::parts;
 use core::arch::naked_asm;
 use core::ptr::null_mut;
 
@@ -81,7 +82,7 @@ fn by_fours(from: usize, sums: &mut [f32], f: impl Fn(usize, *mut f32)) -> bool 
     let mut column = from;
     while column < sums.len() {
         let at = column.min(last);
-        f(at, sums[at..].as_mut_ptr());
+        f(at, parts::from_mut(sums, at).as_mut_ptr());
         column += 4;
     }
     true

@@ -12,12 +12,14 @@ use super::{Delta, Mlp, Mode, Update};
 use crate::activation::Activation;
 use crate::backend::Engine;
 use crate::kernels::{
-    self, Addend, Below, Columns, Embedded, Follow, Gradient, LeanKind, Neurons, Residuals, Rows, RowsMut, Values,
+    self, Addend, Below, Columns, Embedded, Follow, Gradient, LeanKind, NO_BIAS, Neurons, Residuals, Rows, RowsMut,
+    Values,
 };
 use crate::layer::Kind;
 use crate::layout::{Layout, Place, Source};
 use crate::loss::Objective;
 use crate::optimizer::Rule;
+use crate::parts;
 use crate::simd::{dispatch, on_one_lane};
 use core::ops::Range;
 
@@ -25,7 +27,7 @@ impl Layout<'_> {
     /// Where the values of layer `index` begin in the workspace.
     pub(crate) const fn lean_offset(&self, index: usize) -> usize {
         let (mut place, mut offset) = (self.first(), 0);
-        while place.index < index {
+        while place.index < index && place.index + 1 < self.layers().len() {
             offset += block_len(self, &place);
             place = self.next(&place);
         }
@@ -96,27 +98,31 @@ fn layers_forward(
     stop_short: bool,
     plain: impl Fn(&[f32], Columns<'_>, &[f32], Activation, &mut [f32]),
 ) {
+    // Where the layout is a constant, so are these lengths, and nothing below is out of range.
+    let (inputs, neurons) = (mlp.layout.inputs(), mlp.layout.lean_workspace_len());
+    let (Some(x), Some(params)) = (x.get(..inputs), params.get(..mlp.layout.params_len())) else { return };
+    let Some(workspace) = workspace.get_mut(..neurons) else { return };
     let last = mlp.layout.layers().len() - 1;
     let (mut at, mut before) = (0, 0);
     let mut place = mlp.layout.first();
     loop {
-        let (below, block) = workspace.split_at_mut(at);
-        let feed = if place.index == 0 { x } else { &below[before..][..place.inputs] };
+        let Some((below, block)) = workspace.split_at_mut_checked(at) else { return };
+        let feed = if place.index == 0 { Some(x) } else { below.get(before..before + place.inputs) };
+        let Some(feed) = feed else { return };
         let activation = if stop_short && place.index == last { Activation::Linear } else { place.layer.activation };
         if mlp.layout.is_plain(&place) {
             let (weights, bias) = place.split(params);
             let weights = Columns { weights, width: place.outputs, first: 0 };
-            plain(feed, weights, bias, activation, &mut block[..place.outputs]);
+            let Some(y) = block.get_mut(..place.outputs) else { return };
+            plain(feed, weights, bias, activation, y);
         } else {
-            let block = &mut block[..block_len(&mlp.layout, &place)];
+            let block = parts::part_mut(block, 0..block_len(&mlp.layout, &place));
             any_forward(mlp, mode, &place, params, x, feed, below, block, activation);
-        }
-        if place.index == last {
-            return;
         }
         before = at;
         at += block_len(&mlp.layout, &place);
-        place = mlp.layout.next(&place);
+        let Some(above) = mlp.layout.above(&place) else { return };
+        place = above;
     }
 }
 
@@ -135,11 +141,44 @@ pub(super) fn any_forward(
 ) {
     let width = place.outputs;
     let mut unused = [0.0; 2];
-    let (values, moments) = block.split_at_mut(kept_end(place));
+    let (values, moments) = parts::split_mut(block, kept_end(place));
     let moments = RowsMut::dense(if moments.is_empty() { &mut unused } else { moments }, 2);
-    let z = RowsMut::dense(&mut values[..width], width);
-    pre_activations(Engine::own(mlp.engine.isa), place, params, Rows::dense(feed, place.inputs), z, moments, &mut []);
+    let z = parts::part_mut(values, 0..width);
+    if let Kind::Dense { .. } = place.layer.kind {
+        dense_sums(mlp, place, params, feed, z);
+    } else {
+        let (x, z) = (Rows::dense(feed, place.inputs), RowsMut::dense(z, width));
+        pre_activations(Engine::own(mlp.engine.isa), place, params, x, z, moments, &mut []);
+    }
     follow(mlp, mode, place, x, below, values, activation);
+}
+
+/// The pre-activations of a dense layer.
+fn dense_sums(mlp: &Mlp<'_>, place: &Place<'_>, params: &[f32], x: &[f32], z: &mut [f32]) {
+    let (weights, bias) = place.split(params);
+    let most = if bias.is_empty() { NO_BIAS.len() } else { z.len().max(1) };
+    for (part, z) in z.chunks_mut(most).enumerate() {
+        let columns = Columns { weights, width: place.outputs, first: part * most };
+        let bias = if bias.is_empty() { parts::part(&NO_BIAS, 0..z.len()) } else { bias };
+        some_columns(mlp, x, columns, bias, Activation::Linear, z);
+    }
+}
+
+/// Some columns of a dense layer, forwards.
+#[inline(always)]
+pub(super) fn some_columns(
+    mlp: &Mlp<'_>,
+    x: &[f32],
+    columns: Columns<'_>,
+    bias: &[f32],
+    activation: Activation,
+    y: &mut [f32],
+) {
+    on_one_lane!(
+        mlp.engine.isa,
+        s => kernels::one_lane_forward(s, x, columns, bias, activation, mlp.layout.activations(), y);
+        dispatch!(mlp.engine.isa, s => kernels::one_sample_forward(s, x, columns, bias, activation, y))
+    );
 }
 
 /// What follows the pre-activations in `values`, which have room for what is kept beside them.
@@ -155,7 +194,7 @@ pub(super) fn follow(
     let width = place.outputs;
     let residual = mlp.layout.residual_source(place.index).map(|source| match source {
         Source::Inputs => Addend::Rows(Rows::dense(x, width)),
-        Source::Layer(k) => Addend::Rows(Rows::dense(&below[mlp.layout.lean_offset(k)..][..width], width)),
+        Source::Layer(k) => Addend::Rows(Rows::dense(parts::span(below, mlp.layout.lean_offset(k), width), width)),
     });
     let kept = place.layer.keeps().then_some(width);
     let follow = Follow { residual, activation, kept, dropout: mode.dropout(place.index, place.layer), first_row: 0 };
@@ -164,8 +203,9 @@ pub(super) fn follow(
 }
 
 /// The values that [`forward`] has left.
+#[cfg_attr(not(feature = "std"), inline(always))]
 pub(super) fn outputs<'w>(mlp: &Mlp<'_>, workspace: &'w [f32]) -> &'w [f32] {
-    &workspace[mlp.layout.lean_top()..][..mlp.layout.outputs()]
+    parts::span(workspace, mlp.layout.lean_top(), mlp.layout.outputs())
 }
 
 /// Runs one sample forward, and leaves the delta of the last layer in the workspace; returns the loss of the data.
@@ -189,28 +229,32 @@ pub(super) fn loss(
 /// Turns what [`forward`] has left of the last layer into its delta; returns the loss of the data.
 #[inline(always)]
 pub(super) fn loss_of_outputs(mlp: &Mlp<'_>, objective: &Objective<'_>, workspace: &mut [f32]) -> f32 {
-    let (neurons, scratch) = workspace.split_at_mut(mlp.layout.lean_workspace_len());
-    kernels::lean_loss(mlp.engine.isa, objective, mlp.layout.output_activation(), top(mlp, neurons), scratch)
+    let (start, neurons) = (mlp.layout.lean_top(), mlp.layout.lean_workspace_len());
+    let Some((neurons, scratch)) = workspace.split_at_mut_checked(neurons) else { return f32::NAN };
+    let Some(top) = neurons.get_mut(start..start + mlp.layout.outputs()) else { return f32::NAN };
+    kernels::lean_loss(mlp.engine.isa, objective, mlp.layout.output_activation(), top, scratch)
 }
 
 /// Replaces the outputs in the workspace by the delta that the caller brings.
+#[cfg_attr(not(feature = "std"), inline(always))]
 pub(super) fn set_delta(mlp: &Mlp<'_>, delta: Delta<'_>, workspace: &mut [f32]) {
     let activation = mlp.layout.output_activation();
     let (outputs, start) = (mlp.layout.outputs(), mlp.layout.lean_top());
-    let (top, kept) = workspace[start..].split_at_mut(outputs);
+    let (top, kept) = parts::split_mut(parts::from_mut(workspace, start), outputs);
     match delta {
-        Delta::PreActivations(delta) => top.copy_from_slice(delta),
+        Delta::PreActivations(delta) => parts::copy(delta, top),
         Delta::Outputs(delta) => {
             if activation.slopes_at_pre_activation() {
-                top.copy_from_slice(&kept[..outputs]);
+                parts::copy(parts::part(kept, 0..outputs), top);
             }
             kernels::lean_slope(mlp.engine.isa, activation, delta, top);
         }
     }
 }
 
+#[cfg_attr(not(feature = "std"), inline(always))]
 fn top<'w>(mlp: &Mlp<'_>, workspace: &'w mut [f32]) -> &'w mut [f32] {
-    &mut workspace[mlp.layout.lean_top()..][..mlp.layout.outputs()]
+    parts::span_mut(workspace, mlp.layout.lean_top(), mlp.layout.outputs())
 }
 
 /// Runs the delta in the workspace backward, updating each layer on the way.
@@ -252,6 +296,9 @@ fn layers_backward(
         gradient.fill(0.0);
     }
     let layout = &mlp.layout;
+    // As in `layers_forward`.
+    let Some(x) = x.get(..layout.inputs()) else { return };
+    let Some(workspace) = workspace.get_mut(..layout.lean_workspace_len()) else { return };
     let (mut end, mut params_end) = (layout.lean_workspace_len(), layout.trainable_len());
     for l in (0..layout.layers().len()).rev() {
         let place = layout.below(l, params_end);
@@ -262,17 +309,18 @@ fn layers_backward(
             any_backward(mlp, mode, &place, rows, x, &mut target, workspace, end, &mut input_delta);
             continue;
         }
-        let (below, delta) = workspace.split_at_mut(end);
+        let Some((below, delta)) = workspace.split_at_mut_checked(end) else { return };
         let neurons = match (l, input_delta.take()) {
             (0, None) => Neurons::Inputs(x),
             (0, Some(below)) => Neurons::InputsAndDelta(x, below),
             (_, kept) => {
                 input_delta = kept;
-                let values = &mut below[end - place.inputs..];
-                Neurons::Below(values, layout.layers()[l - 1].activation)
+                let Some(values) = below.get_mut(end - place.inputs..) else { return };
+                Neurons::Below(values, layout.activation_of(l - 1))
             }
         };
-        plain(&delta[..place.outputs], neurons, target.of(place.range()));
+        let Some(delta) = delta.get(..place.outputs) else { return };
+        plain(delta, neurons, target.of(place.range()));
     }
     if let Update::Store { params, gradient } = target {
         mlp.penalize(params, gradient);
@@ -304,7 +352,7 @@ pub(super) fn any_backward(
     input_delta: &mut Option<&mut [f32]>,
 ) {
     let (layout, l) = (mlp.layout, place.index);
-    let (below, above) = workspace.split_at_mut(start);
+    let (below, above) = parts::split_mut(workspace, start);
     let above = &*above;
     let residuals = |source| Residuals { layout, source, above, start };
     let below = match (l, input_delta.take()) {
@@ -312,15 +360,17 @@ pub(super) fn any_backward(
         (0, Some(to)) => Below::InputsAndDelta(x, to, residuals(Source::Inputs)),
         // Nothing below has parameters.
         (_, None) if l <= layout.lowest() => {
-            Below::Inputs(&below[start - block_len(&layout, &layout.place(l - 1))..][..place.inputs])
+            let block = block_len(&layout, &layout.place(l - 1));
+            Below::Inputs(parts::span(below, start - block, place.inputs))
         }
         (_, wanted) => {
             *input_delta = wanted;
             let place = layout.place(l - 1);
-            let (values, kept) = below[start - block_len(&layout, &place)..].split_at_mut(place.outputs);
+            let block = parts::from_mut(below, start - block_len(&layout, &place));
+            let (values, kept) = parts::split_mut(block, place.outputs);
             Below::Values(Values {
                 values,
-                kept: place.layer.keeps().then(|| &kept[..place.outputs]),
+                kept: place.layer.keeps().then(|| parts::part(kept, 0..place.outputs)),
                 activation: place.layer.activation,
                 dropout: mode.dropout(place.index, place.layer),
                 residuals: residuals(Source::Layer(l - 1)),
@@ -330,10 +380,10 @@ pub(super) fn any_backward(
     if matches!(place.layer.kind, Kind::Normalization) {
         let (_, scale) = place.statistics(target.params());
         let nothing = Gradient::Add(&[], &mut []);
-        let delta = &above[..place.outputs];
+        let delta = parts::part(above, 0..place.outputs);
         return kernels::lean_any_layer(mlp.engine.isa, LeanKind::Standardize(scale), rows, delta, below, nothing);
     }
-    let moments = || [above[kept_end(place)], above[kept_end(place) + 1]];
+    let moments = || [0, 1].map(|i| parts::element(above, kept_end(place) + i));
     let kind = match place.layer.kind {
         Kind::Dense { .. } => LeanKind::Dense(layout.penalty(place)),
         Kind::Activation => LeanKind::Activation,
@@ -343,10 +393,12 @@ pub(super) fn any_backward(
             LeanKind::Embedding(Embedded { column, categories, dimensions }, layout.penalty(place))
         }
         Kind::BatchNorm { .. } | Kind::Normalization => {
-            unreachable!("check_step has refused batch norm in the lean schedule, and the other has returned")
+            return parts::mistake(
+                "check_step has refused batch norm in the lean schedule, and the other has returned",
+            );
         }
     };
-    let delta = &above[..place.outputs];
+    let delta = parts::part(above, 0..place.outputs);
     kernels::lean_any_layer(mlp.engine.isa, kind, rows, delta, below, target.of(place.range()));
 }
 
@@ -356,7 +408,9 @@ impl Update<'_> {
     pub(super) fn of(&mut self, range: Range<usize>) -> Gradient<'_> {
         match self {
             Self::Apply { rule, params, state: [first, second] } => update_of(*rule, params, [first, second], range),
-            Self::Store { params, gradient } => Gradient::Add(&params[range.clone()], &mut gradient[range]),
+            Self::Store { params, gradient } => {
+                Gradient::Add(parts::part(params, range.clone()), parts::part_mut(gradient, range))
+            }
         }
     }
 }
@@ -371,8 +425,8 @@ pub(super) fn update_of<'p>(
 ) -> Gradient<'p> {
     let count = rule.states();
     let state = [
-        if count > 0 { &mut first[range.clone()] } else { &mut [][..] },
-        if count > 1 { &mut second[range.clone()] } else { &mut [][..] },
+        if count > 0 { parts::part_mut(first, range.clone()) } else { &mut [][..] },
+        if count > 1 { parts::part_mut(second, range.clone()) } else { &mut [][..] },
     ];
-    Gradient::Apply(rule, &mut params[range], state)
+    Gradient::Apply(rule, parts::part_mut(params, range), state)
 }

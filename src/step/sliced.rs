@@ -11,6 +11,7 @@ use crate::kernels::{self, Columns, Gradient, NO_BIAS, Neurons};
 use crate::layer::Kind;
 use crate::layout::{Place, Schedule};
 use crate::loss::Targets;
+use crate::parts;
 use crate::simd::{dispatch, on_one_lane};
 
 /// A training step in the lean schedule that is taken in slices, so that a control loop, the frame of a game or an interrupt can
@@ -92,6 +93,7 @@ impl Trainer<'_> {
     /// # Errors
     /// [`StepError`], as of `train_step`, and [`StepError::BatchSlices`] in the batch schedule; parameters and state
     /// are then as they were. It is `advance` that finds a loss that is not finite.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn sliced_step<'p>(
         &self,
         step: u64,
@@ -148,6 +150,7 @@ impl Trainer<'_> {
         }
     }
 
+    #[cfg_attr(not(feature = "std"), inline(always))]
     fn check_sliced(
         &self,
         x: &[f32],
@@ -169,34 +172,34 @@ impl Trainer<'_> {
         let (mlp, layout, mode) = (&self.mlp, &self.mlp.layout, self.mlp.training(step.step));
         let SlicedStep { x, params, workspace, .. } = step;
         let (place, is_last) = (layout.place(layer), layer + 1 == layout.layers().len());
-        let (below, block) = workspace.split_at_mut(layout.lean_offset(layer));
+        let (below, block) = parts::split_mut(workspace, layout.lean_offset(layer));
         let feed = match layer.checked_sub(1) {
             None => x,
-            Some(before) => &below[layout.lean_offset(before)..][..place.inputs],
+            Some(before) => parts::span(below, layout.lean_offset(before), place.inputs),
         };
         let next = if is_last { At::Loss } else { At::Forward { layer: layer + 1, column: 0 } };
         let activation = if is_last && self.stops_short() { Activation::Linear } else { place.layer.activation };
         let is_plain = layout.is_plain(&place);
         if !is_plain && !is_dense(&place) {
-            let block = &mut block[..block_len(layout, &place)];
+            let block = parts::part_mut(block, 0..block_len(layout, &place));
             lean::any_forward(mlp, mode, &place, params, x, feed, below, block, activation);
             return next;
         }
         if !is_plain && column == place.outputs {
-            lean::follow(mlp, mode, &place, x, below, &mut block[..kept_end(&place)], activation);
+            lean::follow(mlp, mode, &place, x, below, parts::part_mut(block, 0..kept_end(&place)), activation);
             return next;
         }
         let count = columns_of_slice(weights, place.inputs, place.outputs - column);
         let (matrix, bias) = place.split(params);
         let (count, bias) = if bias.is_empty() {
             let count = count.min(NO_BIAS.len());
-            (count, &NO_BIAS[..count])
+            (count, parts::part(&NO_BIAS, 0..count))
         } else {
-            (count, &bias[column..][..count])
+            (count, parts::span(bias, column, count))
         };
         let columns = Columns { weights: matrix, width: place.outputs, first: column };
         let activation = if is_plain { activation } else { Activation::Linear };
-        some_columns(mlp, feed, columns, bias, activation, &mut block[column..][..count]);
+        lean::some_columns(mlp, feed, columns, bias, activation, parts::span_mut(block, column, count));
         match column + count {
             column if is_plain && column == place.outputs => next,
             column => At::Forward { layer, column },
@@ -247,15 +250,23 @@ impl Trainer<'_> {
         let all = if is_simple || is_dense(&place) { place.inputs + 1 } else { 1 };
         let end = row + rows_of_slice(weights, place.outputs, all - row);
         if is_simple {
-            let (below, delta) = workspace.split_at_mut(start);
+            let (below, delta) = parts::split_mut(workspace, start);
             let inputs = row.min(place.inputs)..end.min(place.inputs);
             let neurons = match layer.checked_sub(1) {
-                None => Neurons::Inputs(&x[inputs]),
-                Some(l) => Neurons::Below(&mut below[start - place.inputs..][inputs], layout.layers()[l].activation),
+                None => Neurons::Inputs(parts::part(x, inputs)),
+                Some(l) => {
+                    let values = parts::from_mut(below, start - place.inputs);
+                    Neurons::Below(parts::part_mut(values, inputs), layout.activation_of(l))
+                }
             };
             let from = place.offset + row * place.outputs;
             let range = from..from + (end - row) * place.outputs;
-            some_rows(mlp, &delta[..place.outputs], neurons, lean::update_of(rule, params, [first, second], range));
+            some_rows(
+                mlp,
+                parts::part(delta, 0..place.outputs),
+                neurons,
+                lean::update_of(rule, params, [first, second], range),
+            );
         } else {
             let mut target = Update::Apply { rule, params, state: [first, second] };
             lean::any_backward(mlp, mode, &place, row..end, x, &mut target, workspace, start, &mut None);
@@ -274,7 +285,7 @@ const fn is_dense(place: &Place<'_>) -> bool {
 
 /// How many columns of `inputs` weights are a slice, of those that are `left`: one at least. Two or three take longer than four.
 fn columns_of_slice(weights: usize, inputs: usize, left: usize) -> usize {
-    let count = match weights / inputs {
+    let count = match weights / inputs.max(1) {
         ..4 => 1,
         count @ 4..16 => count & !3,
         count => count & !15,
@@ -284,21 +295,11 @@ fn columns_of_slice(weights: usize, inputs: usize, left: usize) -> usize {
 
 /// How many rows of `outputs` weights are a slice, of those that are `left`: one at least.
 fn rows_of_slice(weights: usize, outputs: usize, left: usize) -> usize {
-    let count = match weights / outputs {
+    let count = match weights / outputs.max(1) {
         count @ ..16 => count.max(1),
         count => count & !15,
     };
     count.min(left)
-}
-
-/// Some columns of a dense layer, forwards.
-#[inline(always)]
-fn some_columns(mlp: &Mlp<'_>, x: &[f32], columns: Columns<'_>, bias: &[f32], activation: Activation, y: &mut [f32]) {
-    on_one_lane!(
-        mlp.engine.isa,
-        s => kernels::one_lane_forward(s, x, columns, bias, activation, mlp.layout.activations(), y);
-        dispatch!(mlp.engine.isa, s => kernels::one_sample_forward(s, x, columns, bias, activation, y))
-    );
 }
 
 /// Some rows of a dense layer, backwards, with those of `neurons`. Where there are more parameters, the last are the bias.

@@ -10,6 +10,7 @@ use crate::kernels;
 use crate::layout::Schedule;
 use crate::loss::{Loss, Objective, Targets};
 use crate::optimizer::Optimizer;
+use crate::parts;
 
 /// A network that learns: an [`Mlp`] with its loss and its optimizer, checked once.
 ///
@@ -194,6 +195,7 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// [`StepError`]; the gradient is then as it was.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn gradient(
         &self,
         step: u64,
@@ -216,13 +218,14 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`StepError::Length`]; parameters and state are then as they were. The gradient's
     /// values are not checked.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn apply(&self, step: u64, gradient: &[f32], params: &mut [f32], state: &mut [f32]) -> Result<(), StepError> {
         let layout = &self.mlp.layout;
         StepError::check(Buffer::Gradient, layout.trainable_len(), gradient.len())?;
         StepError::check(Buffer::Parameters, layout.params_len(), params.len())?;
         StepError::check(Buffer::OptimizerState, layout.optimizer_len(&self.optimizer), state.len())?;
         let rule = self.optimizer.rule(step);
-        let params = &mut params[..layout.trainable_len()];
+        let params = parts::part_mut(params, 0..layout.trainable_len());
         kernels::apply(self.mlp.engine.isa, &rule, gradient, params, kernels::split_state(state, rule.states()));
         Ok(())
     }
@@ -240,6 +243,7 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// [`StepError`], as in `train_step`.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub fn loss(
         &self,
         x: &[f32],
@@ -252,6 +256,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// The loss over `x` where the penalty is known.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub(crate) fn loss_beside(
         &self,
         penalty: Option<f32>,
@@ -285,6 +290,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Checks all that a step is given but the optimizer's state.
+    #[cfg_attr(not(feature = "std"), inline(always))]
     pub(super) fn check(
         &self,
         params: &[f32],

@@ -8,6 +8,7 @@ use crate::kernels::reduce;
 use crate::kernels::rows::{load_lanes, store_lanes};
 use crate::loss::Labels;
 use crate::math;
+use crate::parts;
 use crate::simd::Simd;
 use core::ops::Range;
 
@@ -105,17 +106,18 @@ pub(super) fn lean<S: Simd>(s: S, top: &mut [f32], labels: Labels<'_>, scale: f3
     let c = s.splat(scale);
     match labels {
         Labels::Classes(classes) => {
-            let class = classes[0] as usize;
-            let z = top[class];
+            let Some(&class) = classes.first() else { return f32::NAN };
+            let class = class as usize;
+            let Some(&z) = top.get(class) else { return f32::NAN };
             let (largest, sum) = softmax_row(s, top);
-            let right = s.mul(s.sub(s.splat(top[class]), s.splat(1.0)), c);
+            let right = s.mul(s.sub(s.splat(parts::element(top, class)), s.splat(1.0)), c);
             map(
                 s,
                 top,
                 #[inline(always)]
                 |p| s.mul(p, c),
             );
-            top[class] = s.first(right);
+            parts::set(top, class, s.first(right));
             s.first(math::ln(s, s.splat(sum))) + (largest - z)
         }
         Labels::Values(targets) => {
@@ -125,8 +127,9 @@ pub(super) fn lean<S: Simd>(s: S, top: &mut [f32], labels: Labels<'_>, scale: f3
             let total = s.splat(reduce::sum_in(s, targets));
             for at in (0..top.len()).step_by(S::LANES) {
                 let lanes = S::LANES.min(top.len() - at);
-                let (p, t) = (load_lanes(s, &top[at..], lanes), load_lanes(s, &targets[at..], lanes));
-                store_lanes(s, s.mul(s.sub(s.mul(p, total), t), c), &mut top[at..], lanes);
+                let (p, t) =
+                    (load_lanes(s, parts::from(top, at), lanes), load_lanes(s, parts::from(targets, at), lanes));
+                store_lanes(s, s.mul(s.sub(s.mul(p, total), t), c), parts::from_mut(top, at), lanes);
             }
             term
         }
@@ -143,7 +146,7 @@ fn logarithm_of_sum<S: Simd>(s: S, z: &[f32]) -> (f32, f32) {
         z.len(),
         #[inline(always)]
         |block, terms| {
-            terms.copy_from_slice(&z[block]);
+            parts::copy(parts::part(z, block), terms);
             map(
                 s,
                 terms,
@@ -179,12 +182,12 @@ impl<'a> SoftTargets<'a> {
         let start = row * self.width;
         for (output, to) in outputs.zip(to) {
             let t = match self.labels {
-                Labels::Values(values) => values[start + output],
-                Labels::Classes(classes) => f32::from(u8::from(classes[row] as usize == output)),
+                Labels::Values(values) => parts::element(values, start + output),
+                Labels::Classes(classes) => f32::from(u8::from(parts::element(classes, row) as usize == output)),
             };
             let masked = self.mask.is_some_and(
                 #[inline(always)]
-                |mask| mask[start + output] == 0.0,
+                |mask| parts::element(mask, start + output) == 0.0,
             );
             *to = if masked { 0.0 } else { t * self.own + self.share };
         }
@@ -198,7 +201,7 @@ impl<'a> SoftTargets<'a> {
             #[inline(always)]
             |block, terms| {
                 self.fill(row, block.clone(), terms);
-                for (t, z) in terms.iter_mut().zip(&z[block]) {
+                for (t, z) in terms.iter_mut().zip(parts::part(z, block)) {
                     *t *= ln_sum + (largest - z);
                 }
             },
@@ -217,8 +220,8 @@ impl<'a> SoftTargets<'a> {
         for at in (0..self.width).step_by(16) {
             let block = at..self.width.min(at + 16);
             let mut t = [0.0; 16];
-            self.fill(row, block.clone(), &mut t[..block.len()]);
-            for (p, t) in p[block].iter_mut().zip(t) {
+            self.fill(row, block.clone(), parts::part_mut(&mut t, 0..block.len()));
+            for (p, t) in parts::part_mut(p, block).iter_mut().zip(t) {
                 *p = (*p * total - t) * scale;
             }
         }

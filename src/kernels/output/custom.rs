@@ -5,6 +5,7 @@ use super::activate;
 use super::weights::weigh;
 use crate::activation::Activation;
 use crate::loss::LossFunction;
+use crate::parts;
 use crate::simd::Simd;
 
 /// Addend and ∂loss/∂outputs of each sample, +0 where it is masked; `values` are as in
@@ -33,8 +34,8 @@ pub(super) fn custom<S: Simd>(
             continue;
         }
         *term = if activation.slopes_at_pre_activation() {
-            let y = &mut scratch[..width];
-            y.copy_from_slice(values);
+            let y = parts::part_mut(scratch, 0..width);
+            parts::copy(values, y);
             activate(s, activation, y);
             sample(s, function, y, targets, scale, delta)
         } else {
@@ -46,7 +47,7 @@ pub(super) fn custom<S: Simd>(
 /// Whether the sample whose mask begins at `at` is left out.
 #[inline(always)]
 pub(super) fn is_masked(mask: Option<&[f32]>, at: usize) -> bool {
-    mask.is_some_and(|mask| mask[at] == 0.0)
+    mask.is_some_and(|mask| parts::element(mask, at) == 0.0)
 }
 
 /// Writes ∂loss/∂outputs of one sample; returns its addend.

@@ -6,6 +6,7 @@ use crate::activation::Activation;
 use crate::kernels::rows::{load_lanes, store_lanes};
 use crate::loss::Loss;
 use crate::math;
+use crate::parts;
 use crate::simd::Simd;
 
 /// Where the losses of probabilities and Kullback-Leibler limit them, and what Poisson adds: Keras's epsilon.
@@ -24,11 +25,11 @@ pub(super) fn elementwise<S: Simd>(
     let len = values.len();
     for at in (0..len).step_by(S::LANES) {
         let lanes = S::LANES.min(len - at);
-        let (y, t) = (load_lanes(s, &values[at..], lanes), load_lanes(s, &targets[at..], lanes));
+        let (y, t) = (load_lanes(s, parts::from(values, at), lanes), load_lanes(s, parts::from(targets, at), lanes));
         let (y, d, term) = f(y, t);
-        store_lanes(s, y, &mut values[at..], lanes);
-        store_lanes(s, d, &mut delta[at..], lanes);
-        store_lanes(s, term, &mut terms[at..], lanes);
+        store_lanes(s, y, parts::from_mut(values, at), lanes);
+        store_lanes(s, d, parts::from_mut(delta, at), lanes);
+        store_lanes(s, term, parts::from_mut(terms, at), lanes);
     }
 }
 
@@ -200,7 +201,7 @@ fn derivatives_in<S: Simd>(s: S, loss: Loss<'_>, scale: f32, y: &mut [f32], targ
         | Loss::SmoothedBinaryCrossEntropy { .. }
         | Loss::CrossEntropy
         | Loss::SmoothedCrossEntropy { .. }
-        | Loss::Custom(_) => unreachable!("fused and custom losses have kernels of their own"),
+        | Loss::Custom(_) => parts::mistake("fused and custom losses have kernels of their own"),
     }
 }
 
@@ -215,9 +216,9 @@ fn each<S: Simd>(
 ) {
     for at in (0..y.len()).step_by(S::LANES) {
         let lanes = S::LANES.min(y.len() - at);
-        let (d, term) = f(load_lanes(s, &y[at..], lanes), load_lanes(s, &targets[at..], lanes));
-        store_lanes(s, d, &mut y[at..], lanes);
-        store_lanes(s, term, &mut terms[at..], lanes);
+        let (d, term) = f(load_lanes(s, parts::from(y, at), lanes), load_lanes(s, parts::from(targets, at), lanes));
+        store_lanes(s, d, parts::from_mut(y, at), lanes);
+        store_lanes(s, term, parts::from_mut(terms, at), lanes);
     }
 }
 

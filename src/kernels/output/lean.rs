@@ -10,6 +10,7 @@ use crate::activation::Activation;
 use crate::kernels::reduce;
 use crate::kernels::rows::{load_lanes, store_lanes};
 use crate::loss::{Labels, Loss, LossFunction, Objective};
+use crate::parts;
 use crate::simd::{Simd, dispatch, fold16};
 use core::ops::Range;
 
@@ -40,7 +41,7 @@ pub(crate) fn lean_loss(
             soft_categorical(isa, smoothing, labels, weighing, scale, top)
         }
         (Loss::Custom(function), Labels::Values(targets)) => {
-            let scratch = &mut scratch[..loss.lean_scratch_len(activation, top.len())];
+            let scratch = parts::part_mut(scratch, 0..loss.lean_scratch_len(activation, top.len()));
             custom_loss(isa, function, activation, targets, weighing, scale, top, scratch)
         }
         (Loss::HalfMeanSquaredError | Loss::MeanSquaredError, Labels::Values(targets))
@@ -49,7 +50,10 @@ pub(crate) fn lean_loss(
             squared(isa, activation, targets, weighing, scale, top)
         }
         (_, Labels::Values(targets)) => by_element(isa, loss, activation, targets, weighing, scale, top),
-        (_, Labels::Classes(_)) => unreachable!("Objective::check has refused classes for this loss"),
+        (_, Labels::Classes(_)) => {
+            parts::mistake("Objective::check has refused classes for this loss");
+            f32::NAN
+        }
     };
     total / loss.divisor(count)
 }
@@ -131,12 +135,12 @@ fn custom_loss_in<S: Simd>(
     scratch: &mut [f32],
 ) -> f32 {
     softmax_if(s, activation, top);
-    let (delta, y) = scratch.split_at_mut(top.len());
+    let (delta, y) = parts::split_mut(scratch, top.len());
     let term = if custom::is_masked(weighing.mask, 0) {
         delta.fill(0.0);
         0.0
     } else if activation.slopes_at_pre_activation() {
-        y.copy_from_slice(top);
+        parts::copy(top, y);
         activate(s, activation, y);
         custom::sample(s, function, y, targets, scale, delta)
     } else {
@@ -182,10 +186,12 @@ fn by_element_in<S: Simd>(
         for at in (0..top.len()).step_by(16) {
             let (mut y, mut d, mut terms) = ([0.0; 16], [0.0; 16], [0.0; 16]);
             let len = (top.len() - at).min(16);
-            y[..len].copy_from_slice(&top[at..at + len]);
-            d[..len].copy_from_slice(&top[at..at + len]);
-            derivatives(s, loss, scale, &mut d[..len], &targets[at..at + len], &mut terms[..len]);
-            weighing.leave_out(s, at, &mut d[..len]);
+            let (top, targets) = (parts::span(top, at, len), parts::span(targets, at, len));
+            parts::copy(top, parts::part_mut(&mut y, 0..len));
+            let part = parts::part_mut(&mut d, 0..len);
+            parts::copy(top, part);
+            derivatives(s, loss, scale, part, targets, parts::part_mut(&mut terms, 0..len));
+            weighing.leave_out(s, at, part);
             for i in (0..16).step_by(S::LANES) {
                 let sum = load_lanes(s, &sums[i..], S::LANES);
                 let (d, y) = (load_lanes(s, &d[i..], S::LANES), load_lanes(s, &y[i..], S::LANES));
@@ -202,18 +208,18 @@ fn by_element_in<S: Simd>(
         |block, terms| {
             let (at, len) = (block.start, block.len());
             let mut d = [0.0; 16];
-            let (d, top) = (&mut d[..len], &mut top[block.clone()]);
-            d.copy_from_slice(top);
+            let (d, top) = (parts::part_mut(&mut d, 0..len), parts::part_mut(top, block.clone()));
+            parts::copy(top, d);
             if activation.slopes_at_pre_activation() {
                 activate(s, activation, d);
             }
-            derivatives(s, loss, scale, d, &targets[block], terms);
+            derivatives(s, loss, scale, d, parts::part(targets, block), terms);
             if softmax {
                 weighing.leave_out(s, at, d);
                 for i in (0..len).step_by(S::LANES) {
                     let lanes = S::LANES.min(len - i);
-                    let (d_i, y) = (load_lanes(s, &d[i..], lanes), load_lanes(s, &top[i..], lanes));
-                    store_lanes(s, s.mul(y, s.sub(d_i, mean)), &mut d[i..], lanes);
+                    let (d_i, y) = (load_lanes(s, parts::from(d, i), lanes), load_lanes(s, parts::from(top, i), lanes));
+                    store_lanes(s, s.mul(y, s.sub(d_i, mean)), parts::from_mut(d, i), lanes);
                 }
             } else {
                 slope_in(s, activation, d, top, len);
@@ -222,7 +228,7 @@ fn by_element_in<S: Simd>(
             weighing.leave_out(s, at, terms);
             weighing.weigh(s, d);
             weighing.weigh(s, terms);
-            top.copy_from_slice(d);
+            parts::copy(d, top);
         },
     )
 }
@@ -254,13 +260,14 @@ fn in_place<S: Simd>(
         #[inline(always)]
         |block, terms| {
             let mut delta = [0.0; 16];
-            let delta = &mut delta[..terms.len()];
-            elementwise(s, &mut values[block.clone()], &targets[block.clone()], delta, terms, &f);
+            let delta = parts::part_mut(&mut delta, 0..terms.len());
+            let (values, targets) = (parts::part_mut(values, block.clone()), parts::part(targets, block.clone()));
+            elementwise(s, values, targets, delta, terms, &f);
             weighing.leave_out(s, block.start, delta);
             weighing.leave_out(s, block.start, terms);
             weighing.weigh(s, delta);
             weighing.weigh(s, terms);
-            values[block].copy_from_slice(delta);
+            parts::copy(delta, values);
         },
     )
 }
@@ -272,7 +279,7 @@ pub(super) fn block_sum(len: usize, mut fill: impl FnMut(Range<usize>, &mut [f32
     for at in (0..len).step_by(16) {
         let mut terms = [0.0; 16];
         let block = at..len.min(at + 16);
-        fill(block.clone(), &mut terms[..block.len()]);
+        fill(block.clone(), parts::part_mut(&mut terms, 0..block.len()));
         for (sum, term) in sums.iter_mut().zip(terms) {
             *sum += term;
         }
@@ -285,11 +292,11 @@ pub(super) fn slope<S: Simd>(s: S, activation: Activation, delta: &[f32], at: &m
     let mean = if activation == Activation::Softmax { reduce::dot_in(s, delta, at) } else { 0.0 };
     for i in (0..at.len()).step_by(S::LANES) {
         let lanes = S::LANES.min(at.len() - i);
-        let (d, value) = (load_lanes(s, &delta[i..], lanes), load_lanes(s, &at[i..], lanes));
+        let (d, value) = (load_lanes(s, parts::from(delta, i), lanes), load_lanes(s, parts::from(at, i), lanes));
         let d = match activation {
             Activation::Softmax => s.mul(value, s.sub(d, s.splat(mean))),
             activation => activation.delta(s, d, value),
         };
-        store_lanes(s, d, &mut at[i..], lanes);
+        store_lanes(s, d, parts::from_mut(at, i), lanes);
     }
 }

@@ -5,6 +5,7 @@ use crate::kernels::map::map;
 use crate::kernels::reduce;
 use crate::kernels::rows::{load_lanes, store_lanes};
 use crate::math;
+use crate::parts;
 use crate::simd::Simd;
 
 /// Rows whose exponents and sums are known together.
@@ -38,7 +39,9 @@ pub(super) fn softmax_group<S: Simd>(s: S, z: &mut [f32], width: usize) -> Sums 
         );
     } else {
         for (r, row) in z.chunks_exact_mut(width).enumerate() {
-            (sums.largest[r], sums.sum[r]) = softmax_row(s, row);
+            let (largest, sum) = softmax_row(s, row);
+            parts::set(&mut sums.largest, r, largest);
+            parts::set(&mut sums.sum, r, sum);
         }
     }
     sums

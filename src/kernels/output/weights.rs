@@ -4,6 +4,7 @@
 use crate::kernels::map::map;
 use crate::kernels::rows::{load_lanes, store_lanes};
 use crate::loss::Objective;
+use crate::parts;
 use crate::simd::Simd;
 
 /// Replaces what the mask leaves out by +0, whatever it is.
@@ -12,9 +13,9 @@ pub(super) fn leave_out<S: Simd>(s: S, mask: Option<&[f32]>, x: &mut [f32]) {
     let Some(mask) = mask else { return };
     for at in (0..x.len()).step_by(S::LANES) {
         let lanes = S::LANES.min(x.len() - at);
-        let stays = s.gt(load_lanes(s, &mask[at..], lanes), s.splat(0.0));
-        let left = s.select(stays, load_lanes(s, &x[at..], lanes), s.splat(0.0));
-        store_lanes(s, left, &mut x[at..], lanes);
+        let stays = s.gt(load_lanes(s, parts::from(mask, at), lanes), s.splat(0.0));
+        let left = s.select(stays, load_lanes(s, parts::from(x, at), lanes), s.splat(0.0));
+        store_lanes(s, left, parts::from_mut(x, at), lanes);
     }
 }
 
@@ -71,7 +72,7 @@ impl<'a> Weighing<'a> {
     pub(super) fn leave_out<S: Simd>(self, s: S, at: usize, x: &mut [f32]) {
         let part = self.mask.map(
             #[inline(always)]
-            |mask| &mask[at..at + x.len()],
+            |mask| parts::part(mask, at..at + x.len()),
         );
         leave_out(s, part, x);
     }
