@@ -161,6 +161,12 @@ impl Loss<'_> {
         }
     }
 
+    /// Whether that is before its activation.
+    #[inline(always)]
+    pub(crate) fn stops_short(self, activation: Activation) -> bool {
+        self.top(activation) != activation
+    }
+
     /// How many addends a sample brings to the sum of the loss.
     pub(crate) const fn terms_per_sample(self, outputs: usize) -> usize {
         match self {

@@ -221,8 +221,8 @@ pub(super) fn loss(
     params: &[f32],
     workspace: &mut [f32],
 ) -> f32 {
-    let activation = mlp.layout.output_activation();
-    forward(mlp, mode, params, x, workspace, objective.loss.top(activation) != activation);
+    let stop_short = objective.loss.stops_short(mlp.layout.output_activation());
+    forward(mlp, mode, params, x, workspace, stop_short);
     loss_of_outputs(mlp, objective, workspace)
 }
 

@@ -209,8 +209,7 @@ impl Trainer<'_> {
     /// Whether the loss is worked out from pre-activations.
     #[inline(always)]
     fn stops_short(&self) -> bool {
-        let activation = self.mlp.layout.output_activation();
-        self.loss.top(activation) != activation
+        self.loss.stops_short(self.mlp.layout.output_activation())
     }
 
     #[inline(always)]
