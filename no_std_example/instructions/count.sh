@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Counts the instructions of training steps and predictions on emulated Cortex-M cores, and holds them against
-# counts.txt: more than 2% above it fails. Checks too that the networks of tests/one_lane/widths.rs learn there what they learn on a desktop,
+# counts.txt: more than 2% above it fails, of the stack that they use too. Checks that the networks of tests/one_lane/widths.rs
+# learn there what they learn on a desktop,
 # and that a program that has no function to panic with links.
 # usage: no_std_example/instructions/count.sh [--write]    (--write: stores what was counted)
 set -euo pipefail
 cd "$(dirname "$0")"
 . ../target.sh
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../target}
-readonly widths=../../tests/one_lane/widths.txt
+readonly hashes=../../tests/one_lane
 
 fail() { printf '%s\n' "$@" >&2; exit 1; }
 need() { command -v "$1" >/dev/null || fail "No $1: apt-get install -y --no-install-recommends $2"; }
@@ -29,17 +30,19 @@ count() (
     file=$CARGO_TARGET_DIR/$target/release/$program
     output=$(run "$cpu" "$machine" "$file") || fail "$cpu $program failed:" "$output"
     hash=$(sed -n 's/^hash=//p' <<<"$output")
-    if [ "$program" = widths ]; then
-      [ "$hash" = "$(<"$widths")" ] || fail "$cpu: the networks of all widths came to $hash, on a desktop to $(<"$widths")"
-      echo "$cpu: the networks of all widths came to $hash, as on a desktop" >&2
+    stack=$(sed -n 's/^stack=//p' <<<"$output")
+    if [[ $program == widths* ]]; then
+      on_desktop=$(<"$hashes/$program.txt")
+      [ "$hash" = "$on_desktop" ] || fail "$cpu: the networks of all $program came to $hash, on a desktop to $on_desktop"
+      echo "$cpu: the networks of all $program came to $hash, as on a desktop" >&2
       continue
     fi
     flash=$(size "$file" | awk 'NR == 2 { print $1 }')
-    awk -v cpu="$cpu" -v program="$program" -v hash="$hash" -v flash="$flash" -v made_by="$made_by" '
+    awk -v cpu="$cpu" -v program="$program" -v hash="$hash" -v flash="$flash" -v stack="$stack" -v made_by="$made_by" '
       /^counted/ { n++; instructions += $2; cycles += $3; if ($2 > longest) { longest = $2; cycles_of_it = $3 } }
       END { if (!n) exit 1
             if (program ~ /^slice-/) { n = 1; instructions = longest; cycles = cycles_of_it }
-            printf "%-10s %-18s %8d %8d %7d %s | %s\n", cpu, program, instructions / n, cycles / n, flash, hash, made_by }' <<<"$output"
+            printf "%-10s %-24s %8d %8d %7d %6d %s | %s\n", cpu, program, instructions / n, cycles / n, flash, stack, hash, made_by }' <<<"$output"
   done >>"$counted"
 )
 
@@ -58,13 +61,14 @@ gcc -O2 -Wall -Wextra -Werror -fPIC -shared -o "$CARGO_TARGET_DIR/libcount.so" c
 counted=$(mktemp)
 trap 'rm -f "$counted"' EXIT
 all=(train-xor train-seed train-sensor train-sensor-adam predict-seed predict-sensor slice-sensor slice-sensor-adam)
-count thumbv7em-none-eabihf cortex-m4 mps2-an386 "${all[@]}" widths
+fused=(train-seed-fused train-sensor-fused train-sensor-adam-fused predict-seed-fused predict-sensor-fused)
+count thumbv7em-none-eabihf cortex-m4 mps2-an386 "${all[@]}" "${fused[@]}" widths widths-fused
 # 16 KiB of RAM hold the sensor's parameters, but not Adam's state beside them.
 count thumbv6m-none-eabi cortex-m0 microbit train-xor train-seed train-sensor predict-seed predict-sensor slice-sensor
 cannot_panic thumbv7em-none-eabihf
 cannot_panic thumbv6m-none-eabi
 
-header="# cpu        program            instructions  M4 cycles  flash  hash | compiler"
+header="# cpu        program                  instructions  M4 cycles  flash  stack  hash | compiler"
 printf '%s\n' "$header"
 cat "$counted"
 if [ "${1:-}" = --write ]; then
@@ -75,11 +79,12 @@ fi
 awk '
   /^#/ { next }
   { split($0, part, " \\| "); key = $1 " " $2 }
-  NR == FNR { stored[key] = $3; compiler[key] = part[2]; hash[key] = $6; next }
+  NR == FNR { stored[key] = $3; deep[key] = $6; compiler[key] = part[2]; hash[key] = $7; next }
   !(key in stored) { print "not in counts.txt: " key; failed = 1; next }
-  hash[key] != $6 { print key " came to " $6 ", stored is " hash[key]; failed = 1 }
+  hash[key] != $7 { print key " came to " $7 ", stored is " hash[key]; failed = 1 }
   compiler[key] != part[2] { print "NOT CHECKED: instructions of " key ": counted with " compiler[key] ", this is " part[2]; next }
   $3 > 1.02 * stored[key] { print key ": " $3 " instructions, stored are " stored[key]; failed = 1 }
+  $6 > 1.02 * deep[key] { print key ": " $6 " bytes of stack, stored are " deep[key]; failed = 1 }
   $3 < 0.98 * stored[key] { print key ": " $3 " instructions, fewer than the " stored[key] " stored: count.sh --write" }
   END { exit failed }
 ' counts.txt "$counted"

@@ -68,10 +68,14 @@ pub(crate) fn layer<const FUSED: bool>(
     gradient: Gradient<'_>,
 ) {
     match gradient {
-        Gradient::Apply(Rule::Sgd { minus_rate }, params, _) => sgd(s, delta, neurons, among, minus_rate, params),
-        Gradient::Apply(rule @ Rule::Adam { .. }, params, state) => {
-            adam(s, delta, neurons, among, &rule, params, state);
-        }
+        Gradient::Apply(Rule::Sgd { minus_rate }, params, _) => match neurons {
+            Neurons::Inputs(x) => sgd_of_inputs(s, delta, x, minus_rate, params),
+            neurons => sgd(s, delta, neurons, among, minus_rate, params),
+        },
+        Gradient::Apply(rule @ Rule::Adam { .. }, params, state) => match neurons {
+            Neurons::Inputs(x) => adam_of_inputs(s, delta, x, &rule, params, state),
+            neurons => adam(s, delta, neurons, among, &rule, params, state),
+        },
         gradient => any_rule(s, delta, neurons, among, gradient),
     }
 }
@@ -103,7 +107,27 @@ fn any_rule<const FUSED: bool>(
     }
 }
 
-/// Adam.
+/// Adam, where nothing is wanted below.
+#[inline(never)]
+fn adam_of_inputs<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    delta: &[f32],
+    x: &[f32],
+    rule: &Rule,
+    params: &mut [f32],
+    state: [&mut [f32]; 2],
+) {
+    let weights = x.len() * delta.len();
+    let [m, v] = state;
+    let split = [params, m, v].map(|all| all.split_at_mut_checked(weights));
+    let [Some((params, bias)), Some((m, bias_m)), Some((v, bias_v))] = split else { return };
+    s.adam(rule, x, delta, params, m, v);
+    if !bias.is_empty() {
+        s.adam(rule, &[1.0], delta, bias, bias_m, bias_v);
+    }
+}
+
+/// Adam, and what is passed on below.
 #[inline(never)]
 fn adam<const FUSED: bool>(
     s: Scalar<FUSED>,
@@ -119,28 +143,25 @@ fn adam<const FUSED: bool>(
     let split = [params, m, v].map(|all| all.split_at_mut_checked(weights));
     let [Some((params, bias)), Some((m, bias_m)), Some((v, bias_v))] = split else { return };
     // Updates some rows; returns their products with the delta from before.
-    let mut update = |first: usize, x: &[f32], wanted: Option<bool>| {
+    let mut update = |first: usize, x: &[f32], all: bool| {
         let mut products = [0.0; ROWS];
         let rows = first * width..(first + x.len()) * width;
         let Some(w) = params.get_mut(rows.clone()) else { return products };
         let (Some(m), Some(v)) = (m.get_mut(rows.clone()), v.get_mut(rows)) else { return products };
-        if let Some(all) = wanted {
-            for ((row, &x), product) in w.chunks_exact(width.max(1)).zip(x).zip(&mut products) {
-                if all || x > 0.0 {
-                    *product = s.dot(row, delta);
-                }
+        for ((row, &x), product) in w.chunks_exact(width.max(1)).zip(x).zip(&mut products) {
+            if all || x > 0.0 {
+                *product = s.dot(row, delta);
             }
         }
         s.adam(rule, x, delta, w, m, v);
         products
     };
     match neurons {
-        Neurons::Inputs(x) => {
-            update(0, x, None);
-        }
+        // These have a function of their own.
+        Neurons::Inputs(_) => {}
         Neurons::InputsAndDelta(x, below) => {
             for (index, (x, below)) in x.chunks(ROWS).zip(below.chunks_mut(ROWS)).enumerate() {
-                for (below, product) in below.iter_mut().zip(update(index * ROWS, x, Some(true))) {
+                for (below, product) in below.iter_mut().zip(update(index * ROWS, x, true)) {
                     *below = product;
                 }
             }
@@ -149,7 +170,7 @@ fn adam<const FUSED: bool>(
             let activation = among.known(activation);
             let is_relu = activation == Activation::Relu;
             for (index, values) in values.chunks_mut(ROWS).enumerate() {
-                let products = update(index * ROWS, values, Some(!is_relu));
+                let products = update(index * ROWS, values, !is_relu);
                 for (value, product) in values.iter_mut().zip(products) {
                     *value = if is_relu { product } else { activation.delta(s, product, *value) };
                 }
@@ -164,7 +185,15 @@ fn adam<const FUSED: bool>(
 /// How many rows' products with the delta wait, on the stack, until these rows have been updated.
 const ROWS: usize = 16;
 
-/// Plain gradient descent, in which an input of ±0 leaves its row alone: part of the arithmetic, not only a shortcut.
+/// Plain gradient descent, in which an input of ±0 leaves its row alone: part of the arithmetic, not only a shortcut. This
+/// is where nothing is wanted below.
+#[inline(never)]
+fn sgd_of_inputs<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], x: &[f32], minus_rate: f32, params: &mut [f32]) {
+    let Some((weights, bias)) = params.split_at_mut_checked(x.len() * delta.len()) else { return };
+    s.update_rows(x, minus_rate, delta, weights, bias);
+}
+
+/// As [`sgd_of_inputs`], and what is passed on below.
 #[inline(never)]
 fn sgd<const FUSED: bool>(
     s: Scalar<FUSED>,
@@ -177,7 +206,8 @@ fn sgd<const FUSED: bool>(
     let width = delta.len();
     let Some((weights, bias)) = params.split_at_mut_checked(neurons.count() * width) else { return };
     match neurons {
-        Neurons::Inputs(x) => return s.update_rows(x, minus_rate, delta, weights, bias),
+        // These have a function of their own.
+        Neurons::Inputs(_) => return,
         Neurons::Below(values, Activation::Relu) if width == 1 => {
             s.one_output_relu(values, minus_rate, parts::element(delta, 0), weights);
         }

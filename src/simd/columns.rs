@@ -54,7 +54,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
         if !fits(x, w, width, sums) {
             return;
         }
-        if !FUSED && vfp::column_sums(x, w, width, sums) {
+        if vfp::column_sums::<FUSED>(x, w, width, sums) {
             return;
         }
         over_columns!(w, sums, N => |w| {
@@ -72,7 +72,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
         if !fits(x, w, width, sums) {
             return;
         }
-        if !FUSED && vfp::four_chain_sums(x, w, width, sums) {
+        if vfp::four_chain_sums::<FUSED>(x, w, width, sums) {
             return;
         }
         over_columns!(w, sums, N => |w| {
@@ -107,7 +107,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
     pub(crate) fn update_rows(self, x: &[f32], minus_rate: f32, delta: &[f32], w: &mut [f32], bias: &mut [f32]) {
         let width = delta.len();
         debug_assert_eq!(w.len(), x.len() * width, "a row for each input");
-        let done = if FUSED { 0 } else { vfp::update_rows(x, minus_rate, delta, w, bias) };
+        let done = vfp::update_rows::<FUSED>(x, minus_rate, delta, w, bias);
         if done == width {
             return;
         }
@@ -125,7 +125,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
     /// `w[i] = mul_add(minus_rate·value, delta, w[i])`.
     #[inline(always)]
     pub(crate) fn one_output_relu(self, values: &mut [f32], minus_rate: f32, delta: f32, w: &mut [f32]) {
-        if !FUSED && vfp::one_output_relu(values, minus_rate, delta, w) {
+        if vfp::one_output_relu::<FUSED>(values, minus_rate, delta, w) {
             return;
         }
         for (value, w) in values.iter_mut().zip(w) {
@@ -141,7 +141,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
     /// `y[j] = mul_add(step, x[j], y[j])`; both have one length.
     #[inline(always)]
     pub(crate) fn add_scaled(self, step: f32, x: &[f32], y: &mut [f32]) {
-        let done = if FUSED { 0 } else { vfp::add_scaled(step, x, y) };
+        let done = vfp::add_scaled::<FUSED>(step, x, y);
         for (&x, y) in parts::from(x, done).iter().zip(parts::from_mut(y, done)) {
             *y = self.mul_add(step, x, *y);
         }
@@ -152,11 +152,18 @@ impl<const FUSED: bool> Scalar<FUSED> {
     /// `w`, `m`, `v`: `[x.len() × delta.len()]`.
     #[inline(always)]
     pub(crate) fn adam(self, rule: &Rule, x: &[f32], delta: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
-        let (width, len) = (delta.len(), x.len() * delta.len());
+        let len = x.len() * delta.len();
         debug_assert!(w.len() == len && m.len() == len && v.len() == len, "a row for each input");
-        if !FUSED && vfp::adam(rule, x, delta, w, m, v) {
+        if vfp::adam::<FUSED>(rule, x, delta, w, m, v) {
             return;
         }
+        self.adam_of_any(rule, x, delta, w, m, v);
+    }
+
+    /// Apart, since its registers would be everybody's.
+    #[inline(never)]
+    fn adam_of_any(self, rule: &Rule, x: &[f32], delta: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
+        let width = delta.len();
         let [w, m, v] = [w, m, v].map(|all| all.chunks_exact_mut(width.max(1)));
         let rows = w.zip(m).zip(v);
         for (&x, ((w, m), v)) in x.iter().zip(rows) {
@@ -169,7 +176,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
     /// `Σ a[i]·b[i]` in sixteen partial sums; both have one length.
     #[inline(always)]
     pub(crate) fn dot(self, a: &[f32], b: &[f32]) -> f32 {
-        if !FUSED && let Some(sum) = vfp::dot(a, b) {
+        if let Some(sum) = vfp::dot::<FUSED>(a, b) {
             return sum;
         }
         if a.len() <= 4 {
@@ -200,7 +207,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
     /// `y[j] = y[j] + bias[j]`, and +0 where `relu` and that is below zero; both have one length.
     #[inline(always)]
     pub(crate) fn add_bias(self, y: &mut [f32], bias: &[f32], relu: bool) {
-        let done = if relu && !FUSED { vfp::add_bias_relu(y, bias) } else { 0 };
+        let done = if relu { vfp::add_bias_relu::<FUSED>(y, bias) } else { 0 };
         for (y, &bias) in parts::from_mut(y, done).iter_mut().zip(parts::from(bias, done)) {
             *y += bias;
             if relu && *y < 0.0 {

@@ -34,7 +34,10 @@ pub struct Isa(pub(crate) Level);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     Scalar(Scalar<false>),
-    #[cfg(feature = "std")]
+    #[cfg(any(
+        feature = "std",
+        all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64"))
+    ))]
     ScalarFused(Scalar<true>),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2<false>),
@@ -51,14 +54,25 @@ pub(crate) enum Level {
 }
 
 impl Isa {
-    /// One lane in portable arithmetic: what a microcontroller runs. The only
-    /// `Isa` that is known at compile time.
+    /// One lane in portable arithmetic: what a microcontroller runs. Known at compile time.
     pub const SCALAR: Self = Self(Level::Scalar(Scalar));
+
+    /// One lane in fused arithmetic, on a Cortex-M with a single-precision FPU (M4F, M7, M33, M55). Known at compile time.
+    ///
+    /// Fewer instructions than [`SCALAR`](Self::SCALAR) and the bits of a desktop's fused arithmetic; by Arm's timings for the
+    /// Cortex-M4 not fewer cycles, since VFMA takes three, and a multiply and an add two.
+    /// With the `std` feature it is there on other targets, too, in software: slow, and for tests.
+    #[cfg(any(
+        feature = "std",
+        all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64"))
+    ))]
+    pub const SCALAR_FUSED: Self = Self(Level::ScalarFused(Scalar));
 
     /// The fastest that this CPU has: fused where its vectors have a fused
     /// multiply-add, else portable.
     pub fn detect() -> Self {
-        Self::new(Arithmetic::Fused).unwrap_or_else(|_| Self::widest(Arithmetic::Portable).unwrap_or(Self::SCALAR))
+        let fused = Self::widest(Arithmetic::Fused).filter(|isa| !isa.is_scalar_fused());
+        fused.or(Self::widest(Arithmetic::Portable)).unwrap_or(Self::SCALAR)
     }
 
     /// The fastest that this CPU has in `arithmetic`.
@@ -70,12 +84,14 @@ impl Isa {
         Self::widest(arithmetic).filter(|isa| !isa.is_software()).ok_or(IsaError::NoFusedMultiplyAdd)
     }
 
-    /// All that this CPU has, in both arithmetics, narrowest first. Fused
-    /// scalar (in software, slow) is among them with the `std` feature: it is
-    /// there to test the others.
+    /// All that this CPU has, in both arithmetics, narrowest first. [`SCALAR_FUSED`](Self::SCALAR_FUSED) is among them
+    /// where it is there.
     pub fn available() -> impl Iterator<Item = Self> {
         let all = core::iter::once(Self::SCALAR.0);
-        #[cfg(feature = "std")]
+        #[cfg(any(
+            feature = "std",
+            all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64"))
+        ))]
         let all = all.chain([Level::ScalarFused(Scalar)]);
         #[cfg(target_arch = "x86_64")]
         let all = all
@@ -92,7 +108,10 @@ impl Isa {
     pub const fn arithmetic(self) -> Arithmetic {
         match self.0 {
             Level::Scalar(_) => Arithmetic::Portable,
-            #[cfg(feature = "std")]
+            #[cfg(any(
+                feature = "std",
+                all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64"))
+            ))]
             Level::ScalarFused(_) => Arithmetic::Fused,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) | Level::Avx512(_) => Arithmetic::Portable,
@@ -109,7 +128,10 @@ impl Isa {
     pub const fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar(_) => "scalar-portable",
-            #[cfg(feature = "std")]
+            #[cfg(any(
+                feature = "std",
+                all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64"))
+            ))]
             Level::ScalarFused(_) => "scalar-fused",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) => "avx2-portable",
@@ -132,11 +154,21 @@ impl Isa {
 
     /// Whether its fused multiply-add is emulated.
     fn is_software(self) -> bool {
-        #[cfg(feature = "std")]
-        let software = matches!(self.0, Level::ScalarFused(_));
-        #[cfg(not(feature = "std"))]
-        let software = false;
-        software
+        cfg!(feature = "std") && self.is_scalar_fused()
+    }
+
+    fn is_scalar_fused(self) -> bool {
+        #[cfg(any(
+            feature = "std",
+            all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64"))
+        ))]
+        let found = matches!(self.0, Level::ScalarFused(_));
+        #[cfg(not(any(
+            feature = "std",
+            all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64"))
+        )))]
+        let found = false;
+        found
     }
 }
 
@@ -157,7 +189,10 @@ macro_rules! dispatch {
     ($isa:expr, $s:ident => $call:expr) => {
         match $isa.0 {
             $crate::simd::Level::Scalar($s) => $call,
-            #[cfg(feature = "std")]
+            #[cfg(any(
+                feature = "std",
+                all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64"))
+            ))]
             $crate::simd::Level::ScalarFused($s) => $call,
             #[cfg(target_arch = "x86_64")]
             $crate::simd::Level::Avx2(token) => token.run(
@@ -226,7 +261,10 @@ macro_rules! on_one_lane {
     ($isa:expr, $s:ident => $call:expr; $otherwise:expr) => {
         match $isa.0 {
             $crate::simd::Level::Scalar($s) => $call,
-            #[cfg(feature = "std")]
+            #[cfg(any(
+                feature = "std",
+                all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64"))
+            ))]
             $crate::simd::Level::ScalarFused($s) => $call,
             #[allow(unreachable_patterns, reason = "some targets have nothing else")]
             _ => $otherwise,

@@ -3,7 +3,8 @@
 //! LLVM loads and stores one number at a time there; a load or store of eight (VLDM, VSTM) takes nine cycles
 //! instead of sixteen, and one instruction instead of eight. Sums stay in registers over all inputs. By the timings that
 //! Arm publishes for the Cortex-M4 a multiply and an add take two cycles, and VMLA, which rounds the product too,
-//! three: it gives the same bits, and is here where an instruction less is worth a cycle.
+//! three: it gives the same bits, and is here where an instruction less is worth a cycle. So does VFMA, which rounds once:
+//! in fused arithmetic a step takes fewer instructions, and more cycles. Each loop is there for both (`portable.rs`, `fused.rs`).
 //!
 //! The functions give the bits of their twins in [`columns`](super::columns), whose module this is on
 //! `thumbv7em-none-eabihf` and `thumbv8m.main-none-eabihf`; elsewhere it is `without_vfp.rs`, which does nothing.
@@ -12,6 +13,13 @@
 macro_rules! fpu {
     () => {
         ".fpu fpv4-sp-d16"
+    };
+}
+
+/// A loop of the arithmetic that is asked for.
+macro_rules! of {
+    ($fused:ident, $module:ident::$function:ident ($($argument:expr),+ $(,)?)) => {
+        if $fused { fused::$module::$function($($argument),+) } else { portable::$module::$function($($argument),+) }
     };
 }
 
@@ -33,18 +41,8 @@ macro_rules! zero16 {
     };
 }
 
-/// `s16 … s23` added to eight sums.
-macro_rules! add8 {
-    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
-        concat!(
-            each!("vadd.f32": $a $a "s16", $b $b "s17", $c $c "s18", $d $d "s19"),
-            each!("vadd.f32": $e $e "s20", $f $f "s21", $g $g "s22", $h $h "s23"),
-        )
-    };
-}
-
-mod backward;
-mod forward;
+mod fused;
+mod portable;
 
 use crate::optimizer::Rule;
 use crate::parts;
@@ -53,24 +51,24 @@ use core::ptr::null_mut;
 
 /// The sums of [`Scalar::column_sums`](super::Scalar::column_sums), whose lengths have been checked, if it can do so few.
 #[inline(always)]
-pub(super) fn column_sums(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) -> bool {
+pub(super) fn column_sums<const FUSED: bool>(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) -> bool {
     let blocks = sums.len() / 16;
     if blocks > 0 {
         // SAFETY: the caller has seen that the last row reaches the last sum; the others begin before it.
-        unsafe { forward::sums16(x.as_ptr(), x.len(), w.as_ptr(), 4 * width, sums.as_mut_ptr(), blocks) };
+        unsafe { of!(FUSED, forward::sums16(x.as_ptr(), x.len(), w.as_ptr(), 4 * width, sums.as_mut_ptr(), blocks)) };
     }
     by_fours(16 * blocks, sums, |at, sums| {
         // SAFETY: as above; these four columns are among those.
-        unsafe { forward::sums4(x.as_ptr(), x.len(), w.as_ptr().add(at), 4 * width, sums) };
+        unsafe { of!(FUSED, forward::sums4(x.as_ptr(), x.len(), w.as_ptr().add(at), 4 * width, sums)) };
     })
 }
 
 /// As [`column_sums`], in four chains.
 #[inline(always)]
-pub(super) fn four_chain_sums(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) -> bool {
+pub(super) fn four_chain_sums<const FUSED: bool>(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) -> bool {
     by_fours(0, sums, |at, sums| {
         // SAFETY: as above.
-        unsafe { forward::four_chains4(x.as_ptr(), x.len(), w.as_ptr().add(at), 4 * width, sums) };
+        unsafe { of!(FUSED, forward::four_chains4(x.as_ptr(), x.len(), w.as_ptr().add(at), 4 * width, sums)) };
     })
 }
 
@@ -90,7 +88,13 @@ fn by_fours(from: usize, sums: &mut [f32], f: impl Fn(usize, *mut f32)) -> bool 
 
 /// Returns how many columns are done.
 #[inline(always)]
-pub(super) fn update_rows(x: &[f32], minus_rate: f32, delta: &[f32], w: &mut [f32], bias: &mut [f32]) -> usize {
+pub(super) fn update_rows<const FUSED: bool>(
+    x: &[f32],
+    minus_rate: f32,
+    delta: &[f32],
+    w: &mut [f32],
+    bias: &mut [f32],
+) -> usize {
     let (width, blocks) = (delta.len(), delta.len() / 16);
     let reach = x.len().checked_mul(width);
     if blocks == 0 || x.is_empty() || reach.is_none_or(|reach| reach > w.len()) {
@@ -99,24 +103,36 @@ pub(super) fn update_rows(x: &[f32], minus_rate: f32, delta: &[f32], w: &mut [f3
     let bias = if bias.len() == width { bias.as_mut_ptr() } else { null_mut() };
     let (x, rows, w) = (x.as_ptr(), x.len(), w.as_mut_ptr());
     // SAFETY: there is a row of `width` weights for each input, with at least 16 for each block, and so many in the bias.
-    unsafe { backward::update16(x, rows, w, 4 * width, minus_rate, delta.as_ptr(), blocks, bias) };
+    unsafe { of!(FUSED, backward::update16(x, rows, w, 4 * width, minus_rate, delta.as_ptr(), blocks, bias)) };
     16 * blocks
 }
 
 /// Whether it is done: here it is.
 #[inline(always)]
-pub(super) fn one_output_relu(values: &mut [f32], minus_rate: f32, delta: f32, w: &mut [f32]) -> bool {
+pub(super) fn one_output_relu<const FUSED: bool>(
+    values: &mut [f32],
+    minus_rate: f32,
+    delta: f32,
+    w: &mut [f32],
+) -> bool {
     let count = values.len().min(w.len());
     if count > 0 {
         // SAFETY: both have `count` elements.
-        unsafe { backward::one_output_relu(values.as_mut_ptr(), w.as_mut_ptr(), count, delta, minus_rate) };
+        unsafe { of!(FUSED, backward::one_output_relu(values.as_mut_ptr(), w.as_mut_ptr(), count, delta, minus_rate)) };
     }
     true
 }
 
 /// Whether it is done: if rows are of whole fours.
 #[inline(always)]
-pub(super) fn adam(rule: &Rule, x: &[f32], delta: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) -> bool {
+pub(super) fn adam<const FUSED: bool>(
+    rule: &Rule,
+    x: &[f32],
+    delta: &[f32],
+    w: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+) -> bool {
     let width = delta.len();
     let len = x.len().checked_mul(width).unwrap_or(usize::MAX);
     let fits = len > 0 && width.is_multiple_of(4) && w.len() >= len && m.len() >= len && v.len() >= len;
@@ -125,7 +141,7 @@ pub(super) fn adam(rule: &Rule, x: &[f32], delta: &[f32], w: &mut [f32], m: &mut
             let scalars = [beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon];
             let (w, m, v) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
             // SAFETY: three times a row of `width` for each input.
-            unsafe { backward::adam(w, m, v, delta.as_ptr(), width, &scalars, x.as_ptr(), x.len()) };
+            unsafe { of!(FUSED, backward::adam(w, m, v, delta.as_ptr(), width, &scalars, x.as_ptr(), x.len())) };
             true
         }
         _ => false,
@@ -134,34 +150,40 @@ pub(super) fn adam(rule: &Rule, x: &[f32], delta: &[f32], w: &mut [f32], m: &mut
 
 /// Returns how many elements are done.
 #[inline(always)]
-pub(super) fn add_scaled(step: f32, x: &[f32], y: &mut [f32]) -> usize {
+pub(super) fn add_scaled<const FUSED: bool>(step: f32, x: &[f32], y: &mut [f32]) -> usize {
     let count = x.len().min(y.len()) & !3;
     if count > 0 {
         // SAFETY: both have `count` elements.
-        unsafe { backward::add_scaled(y.as_mut_ptr(), x.as_ptr(), count, step) };
+        unsafe { of!(FUSED, backward::add_scaled(y.as_mut_ptr(), x.as_ptr(), count, step)) };
     }
     count
 }
 
 /// The dot product, if there are whole sixteens.
 #[inline(always)]
-pub(super) fn dot(a: &[f32], b: &[f32]) -> Option<f32> {
+pub(super) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> Option<f32> {
     if a.is_empty() || !a.len().is_multiple_of(16) || a.len() != b.len() {
         return None;
     }
     // SAFETY: both have that many elements.
-    Some(unsafe { backward::dot16(a.as_ptr(), b.as_ptr(), a.len() / 16) })
+    Some(unsafe { of!(FUSED, backward::dot16(a.as_ptr(), b.as_ptr(), a.len() / 16)) })
 }
 
 /// Returns how many elements are done.
 #[inline(always)]
-pub(super) fn add_bias_relu(y: &mut [f32], bias: &[f32]) -> usize {
+pub(super) fn add_bias_relu<const FUSED: bool>(y: &mut [f32], bias: &[f32]) -> usize {
     let count = y.len().min(bias.len()) & !7;
     if count > 0 {
         // SAFETY: both have `count` elements.
-        unsafe { forward::add_bias_relu(y.as_mut_ptr(), bias.as_ptr(), count) };
+        unsafe { of!(FUSED, forward::add_bias_relu(y.as_mut_ptr(), bias.as_ptr(), count)) };
     }
     count
+}
+
+/// `a·b + c`, rounded once.
+#[unsafe(naked)]
+pub(super) extern "C" fn fma(a: f32, b: f32, c: f32) -> f32 {
+    naked_asm!(fpu!(), "vfma.f32 s2, s0, s1", "vmov.f32 s0, s2", "bx lr")
 }
 
 /// √x, correctly rounded.

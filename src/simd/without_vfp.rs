@@ -3,43 +3,56 @@
 use crate::optimizer::Rule;
 
 #[inline(always)]
-pub(super) fn column_sums(_: &[f32], _: &[f32], _: usize, _: &mut [f32]) -> bool {
+pub(super) fn column_sums<const FUSED: bool>(_: &[f32], _: &[f32], _: usize, _: &mut [f32]) -> bool {
     false
 }
 
 #[inline(always)]
-pub(super) fn four_chain_sums(_: &[f32], _: &[f32], _: usize, _: &mut [f32]) -> bool {
+pub(super) fn four_chain_sums<const FUSED: bool>(_: &[f32], _: &[f32], _: usize, _: &mut [f32]) -> bool {
     false
 }
 
 #[inline(always)]
-pub(super) fn update_rows(_: &[f32], _: f32, _: &[f32], _: &mut [f32], _: &mut [f32]) -> usize {
+pub(super) fn update_rows<const FUSED: bool>(_: &[f32], _: f32, _: &[f32], _: &mut [f32], _: &mut [f32]) -> usize {
     0
 }
 
 #[inline(always)]
-pub(super) fn one_output_relu(_: &mut [f32], _: f32, _: f32, _: &mut [f32]) -> bool {
+pub(super) fn one_output_relu<const FUSED: bool>(_: &mut [f32], _: f32, _: f32, _: &mut [f32]) -> bool {
     false
 }
 
 #[inline(always)]
-pub(super) fn adam(_: &Rule, _: &[f32], _: &[f32], _: &mut [f32], _: &mut [f32], _: &mut [f32]) -> bool {
+pub(super) fn adam<const FUSED: bool>(
+    _: &Rule,
+    _: &[f32],
+    _: &[f32],
+    _: &mut [f32],
+    _: &mut [f32],
+    _: &mut [f32],
+) -> bool {
     false
 }
 
 #[inline(always)]
-pub(super) fn add_scaled(_: f32, _: &[f32], _: &mut [f32]) -> usize {
+pub(super) fn add_scaled<const FUSED: bool>(_: f32, _: &[f32], _: &mut [f32]) -> usize {
     0
 }
 
 #[inline(always)]
-pub(super) fn dot(_: &[f32], _: &[f32]) -> Option<f32> {
+pub(super) fn dot<const FUSED: bool>(_: &[f32], _: &[f32]) -> Option<f32> {
     None
 }
 
 #[inline(always)]
-pub(super) fn add_bias_relu(_: &mut [f32], _: &[f32]) -> usize {
+pub(super) fn add_bias_relu<const FUSED: bool>(_: &mut [f32], _: &[f32]) -> usize {
     0
+}
+
+/// `a·b + c`, rounded once: in software.
+#[inline(always)]
+pub(super) fn fma(a: f32, b: f32, c: f32) -> f32 {
+    libm::fmaf(a, b, c)
 }
 
 #[inline(always)]

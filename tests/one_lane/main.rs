@@ -9,9 +9,12 @@ use widths::{Memory, hash_of_all};
 
 #[test]
 fn lean_steps_of_all_widths_have_the_stored_hash() {
-    let stored = include_str!("widths.txt").trim();
-    for isa in Isa::available().filter(|isa| isa.arithmetic() == Arithmetic::Portable) {
+    for isa in Isa::available() {
+        let stored = match isa.arithmetic() {
+            Arithmetic::Fused => include_str!("widths-fused.txt"),
+            Arithmetic::Portable => include_str!("widths.txt"),
+        };
         let found = hash_of_all(isa, &mut Memory::new()).unwrap();
-        assert_eq!(format!("{found:016x}"), stored, "{isa}");
+        assert_eq!(format!("{found:016x}"), stored.trim(), "{isa}");
     }
 }

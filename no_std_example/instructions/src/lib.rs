@@ -23,8 +23,8 @@ pub const SENSOR: Layout = microprop::layout!(60 => dense(32, Relu), dense(16, R
 pub const XOR: Layout = microprop::layout!(2 => dense(3, Sigmoid), dense(1, Sigmoid));
 
 /// A trainer of single samples, at compile time.
-pub const fn trainer(layout: Layout<'static>, loss: Loss<'static>, optimizer: Optimizer) -> Trainer<'static> {
-    let mlp = Mlp::new(layout, Isa::SCALAR).with_schedule(Schedule::Lean);
+pub const fn trainer(isa: Isa, layout: Layout<'static>, loss: Loss<'static>, optimizer: Optimizer) -> Trainer<'static> {
+    let mlp = Mlp::new(layout, isa).with_schedule(Schedule::Lean);
     match Trainer::new(mlp, loss, optimizer) {
         Ok(trainer) => trainer,
         Err(_) => panic!("the loss fits the last activation"),
@@ -50,6 +50,26 @@ pub fn end() {
     unsafe { core::arch::asm!("mov r10, r10", options(nostack)) };
 }
 
+/// Words of stack that are looked at.
+const PAINTED: usize = 512;
+/// What a free one holds.
+const PAINT: u32 = 0x5aa5_c33c;
+
+/// Calls `f`, and returns the bytes of stack that it and what it calls have used, and its result.
+#[inline(never)]
+pub fn stack_of<R>(f: impl FnOnce() -> R) -> (usize, R) {
+    let top: *mut u32;
+    // SAFETY: reads a register.
+    unsafe { core::arch::asm!("mov {}, sp", out(reg) top, options(nomem, nostack, preserves_flags)) };
+    let words = || (1..=PAINTED).map(|word| top.wrapping_sub(word));
+    // SAFETY: so much of the stack is free below its pointer, in memory.x's RAM, and no interrupt is on.
+    words().for_each(|word| unsafe { word.write_volatile(PAINT) });
+    let result = f();
+    // SAFETY: as above.
+    let used = words().filter(|word| unsafe { word.read_volatile() } != PAINT).last();
+    (used.map_or(0, |word| top as usize - word as usize), result)
+}
+
 /// Ends the emulation.
 pub fn stop(is_ok: bool) -> ! {
     debug::exit(if is_ok { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
@@ -63,11 +83,12 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     stop(false)
 }
 
-/// A firmware that trains `$layout` with `$loss` and `$optimizer` on random samples, whose targets `$target` makes.
+/// A firmware that trains `$layout` on `$isa` with `$loss` and `$optimizer` on random samples, whose targets `$target` makes.
 #[macro_export]
 macro_rules! train {
-    ($layout:ident, $loss:expr, $optimizer:expr, |$rng:ident| $target:expr => $targets:ident) => {
-        static TRAINER: microprop::Trainer<'static> = $crate::trainer($crate::$layout, $loss, $optimizer);
+    ($isa:ident, $layout:ident, $loss:expr, $optimizer:expr, |$rng:ident| $target:expr => $targets:ident) => {
+        static TRAINER: microprop::Trainer<'static> =
+            $crate::trainer(microprop::Isa::$isa, $crate::$layout, $loss, $optimizer);
         const STATE: usize = $crate::$layout.optimizer_len(&$optimizer);
 
         #[inline(never)]
@@ -111,6 +132,13 @@ macro_rules! train {
                 }
             }
             $crate::hprintln!("hash={:016x}", microprop::hash(PARAMS));
+            let target = [{
+                let $rng = &mut random;
+                $target
+            }];
+            let targets = microprop::Targets::$targets(&target);
+            let (stack, _) = $crate::stack_of(|| step($crate::WARM, &x, targets, PARAMS, STATE_OF, WORKSPACE));
+            $crate::hprintln!("stack={}", stack);
             $crate::stop(true)
         }
     };
@@ -119,8 +147,9 @@ macro_rules! train {
 /// The same in slices of at most `$weights` weights, each of which is counted by itself.
 #[macro_export]
 macro_rules! slices {
-    ($layout:ident, $weights:literal, $loss:expr, $optimizer:expr, |$rng:ident| $target:expr => $targets:ident) => {
-        static TRAINER: microprop::Trainer<'static> = $crate::trainer($crate::$layout, $loss, $optimizer);
+    ($isa:ident, $layout:ident, $weights:literal, $loss:expr, $optimizer:expr, |$rng:ident| $target:expr => $targets:ident) => {
+        static TRAINER: microprop::Trainer<'static> =
+            $crate::trainer(microprop::Isa::$isa, $crate::$layout, $loss, $optimizer);
         const STATE: usize = $crate::$layout.optimizer_len(&$optimizer);
 
         #[inline(never)]
@@ -159,17 +188,29 @@ macro_rules! slices {
                 }
             }
             $crate::hprintln!("hash={:016x}", microprop::hash(PARAMS));
+            let target = [{
+                let $rng = &mut random;
+                $target
+            }];
+            let targets = microprop::Targets::$targets(&target);
+            let mut most = 0;
+            if let Ok(mut step) = TRAINER.sliced_step($crate::WARM, &x, targets, PARAMS, STATE_OF, WORKSPACE) {
+                while let (stack, Ok(None)) = $crate::stack_of(|| advance(&mut step)) {
+                    most = most.max(stack);
+                }
+            }
+            $crate::hprintln!("stack={}", most);
             $crate::stop(true)
         }
     };
 }
 
-/// A firmware that predicts random samples with `$layout`.
+/// A firmware that predicts random samples with `$layout` on `$isa`.
 #[macro_export]
 macro_rules! predict {
-    ($layout:ident) => {
+    ($isa:ident, $layout:ident) => {
         static MLP: microprop::Mlp<'static> =
-            microprop::Mlp::new($crate::$layout, microprop::Isa::SCALAR).with_schedule(microprop::Schedule::Lean);
+            microprop::Mlp::new($crate::$layout, microprop::Isa::$isa).with_schedule(microprop::Schedule::Lean);
 
         #[inline(never)]
         fn predict(
@@ -201,6 +242,8 @@ macro_rules! predict {
                 }
             }
             $crate::hprintln!("hash={:016x}", microprop::hash(&y));
+            let (stack, _) = $crate::stack_of(|| predict(PARAMS, &x, &mut y, WORKSPACE));
+            $crate::hprintln!("stack={}", stack);
             $crate::stop(true)
         }
     };

@@ -83,6 +83,8 @@ fn squared(isa: Isa, on: Activation, t: &[f32], weighing: Weighing<'_>, scale: f
 }
 
 /// Cross-entropy.
+// Apart on a device too, whose stack then has no room for it when the pass goes back.
+#[cfg_attr(not(feature = "std"), inline(never))]
 fn categorical(isa: Isa, labels: Labels<'_>, weighing: Weighing<'_>, scale: f32, top: &mut [f32]) -> f32 {
     dispatch!(isa, s => {
         let term = cross_entropy::lean(s, top, labels, scale);

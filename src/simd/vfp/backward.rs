@@ -2,19 +2,6 @@
 
 use core::arch::naked_asm;
 
-/// `w[j] = w[j] + step·delta[j]` for eight at r8, half of them by a multiply and an add.
-macro_rules! update8 {
-    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
-        concat!(
-            "vldmia r8, {{s16-s23}}\n",
-            each!("vmul.f32": "s26" "s24" $a, "s27" "s24" $b, "s28" "s24" $c, "s29" "s24" $d),
-            each!("vmla.f32": "s20" "s24" $e, "s21" "s24" $f, "s22" "s24" $g, "s23" "s24" $h),
-            each!("vadd.f32": "s16" "s16" "s26", "s17" "s17" "s27", "s18" "s18" "s28", "s19" "s19" "s29"),
-            "vstmia r8!, {{s16-s23}}\n",
-        )
-    };
-}
-
 /// A row of sixteen, whose x is in `$x`; one of ±0 goes to `$zero`, which comes back to `$next`.
 macro_rules! update_row16 {
     ($x:literal, $zero:literal, $next:literal) => {
@@ -37,7 +24,7 @@ macro_rules! update_row16 {
 /// # Safety
 /// All that the formulas read and write is there.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn update16(
+pub(in crate::simd::vfp) unsafe extern "C" fn update16(
     x: *const f32,
     n: usize,
     w: *mut f32,
@@ -100,7 +87,13 @@ pub(super) unsafe extern "C" fn update16(
 /// # Safety
 /// Both slices have `n` elements.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn one_output_relu(values: *mut f32, w: *mut f32, n: usize, delta: f32, minus_rate: f32) {
+pub(in crate::simd::vfp) unsafe extern "C" fn one_output_relu(
+    values: *mut f32,
+    w: *mut f32,
+    n: usize,
+    delta: f32,
+    minus_rate: f32,
+) {
     naked_asm!(
         fpu!(),
         "mov     r12, #0",
@@ -116,7 +109,7 @@ pub(super) unsafe extern "C" fn one_output_relu(values: *mut f32, w: *mut f32, n
         "bhi     5f",
         "3:",
         "vmul.f32 s5, s1, s3",
-        "vmla.f32 s2, s5, s0",
+        concat!(add_product!(), "s2, s5, s0"),
         "vstmia  r0!, {{s4}}",
         "vstmia  r1!, {{s2}}",
         "subs    r2, r2, #1",
@@ -142,20 +135,13 @@ pub(super) unsafe extern "C" fn one_output_relu(values: *mut f32, w: *mut f32, n
 /// # Safety
 /// Both have `n` elements.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn add_scaled(w: *mut f32, delta: *const f32, n: usize, step: f32) {
+pub(in crate::simd::vfp) unsafe extern "C" fn add_scaled(w: *mut f32, delta: *const f32, n: usize, step: f32) {
     naked_asm!(
         fpu!(),
         "2:",
         "vldmia  r1!, {{s4-s7}}",
         "vldmia  r0, {{s8-s11}}",
-        "vmul.f32 s4, s0, s4",
-        "vmul.f32 s5, s0, s5",
-        "vmul.f32 s6, s0, s6",
-        "vmul.f32 s7, s0, s7",
-        "vadd.f32 s8, s8, s4",
-        "vadd.f32 s9, s9, s5",
-        "vadd.f32 s10, s10, s6",
-        "vadd.f32 s11, s11, s7",
+        add_products!("s8" "s0" "s4" "s4", "s9" "s0" "s5" "s5", "s10" "s0" "s6" "s6", "s11" "s0" "s7" "s7"),
         "vstmia  r0!, {{s8-s11}}",
         "subs    r2, r2, #4",
         "bne     2b",
@@ -168,15 +154,16 @@ pub(super) unsafe extern "C" fn add_scaled(w: *mut f32, delta: *const f32, n: us
 /// # Safety
 /// Both have `16·groups` elements.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn dot16(a: *const f32, b: *const f32, groups: usize) -> f32 {
+pub(in crate::simd::vfp) unsafe extern "C" fn dot16(a: *const f32, b: *const f32, groups: usize) -> f32 {
     macro_rules! terms8 {
-        ($($sum:literal)+) => {
+        ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
             concat!(
                 "vldmia r0!, {{s16-s23}}\n",
                 "vldmia r1!, {{s24-s31}}\n",
-                each!("vmul.f32": "s16" "s16" "s24", "s17" "s17" "s25", "s18" "s18" "s26", "s19" "s19" "s27"),
-                each!("vmul.f32": "s20" "s20" "s28", "s21" "s21" "s29", "s22" "s22" "s30", "s23" "s23" "s31"),
-                add8!($($sum)+),
+                add_products!(
+                    $a "s16" "s24" "s16", $b "s17" "s25" "s17", $c "s18" "s26" "s18", $d "s19" "s27" "s19",
+                    $e "s20" "s28" "s20", $f "s21" "s29" "s21", $g "s22" "s30" "s22", $h "s23" "s31" "s23"
+                ),
             )
         };
     }
@@ -216,7 +203,7 @@ pub(super) unsafe extern "C" fn dot16(a: *const f32, b: *const f32, groups: usiz
 /// # Safety
 /// All that is named is there.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn adam(
+pub(in crate::simd::vfp) unsafe extern "C" fn adam(
     w: *mut f32,
     m: *mut f32,
     v: *mut f32,
@@ -228,7 +215,7 @@ pub(super) unsafe extern "C" fn adam(
 ) {
     /// The same instruction on four registers, one after the other.
     macro_rules! four {
-        ($($instruction:literal: $a:literal $b:literal $c:literal $d:literal;)+) => {
+        ($($instruction:expr => $a:literal $b:literal $c:literal $d:literal;)+) => {
             concat!($(
                 $instruction, $a, "\n",
                 $instruction, $b, "\n",
@@ -257,26 +244,26 @@ pub(super) unsafe extern "C" fn adam(
         "vldmia  r1, {{s16-s19}}",
         "vldmia  r2, {{s20-s23}}",
         "vldmia  r0, {{s24-s27}}",
+        gradient4!("s12" "s13" "s14" "s15"),
         four!(
-            "vmul.f32 ": "s12, s0, s12" "s13, s0, s13" "s14, s0, s14" "s15, s0, s15";
-            "vadd.f32 ": "s12, s12, s8" "s13, s13, s8" "s14, s14, s8" "s15, s15, s8";
             // m in s28 …
-            "vmul.f32 ": "s28, s2, s12" "s29, s2, s13" "s30, s2, s14" "s31, s2, s15";
-            "vmla.f32 ": "s28, s1, s16" "s29, s1, s17" "s30, s1, s18" "s31, s1, s19";
+            "vmul.f32 " => "s28, s2, s12" "s29, s2, s13" "s30, s2, s14" "s31, s2, s15";
+            add_product!() => "s28, s1, s16" "s29, s1, s17" "s30, s1, s18" "s31, s1, s19";
             // v in s16 …
-            "vmul.f32 ": "s16, s4, s12" "s17, s4, s13" "s18, s4, s14" "s19, s4, s15";
-            "vmul.f32 ": "s16, s16, s12" "s17, s17, s13" "s18, s18, s14" "s19, s19, s15";
-            "vmla.f32 ": "s16, s3, s20" "s17, s3, s21" "s18, s3, s22" "s19, s3, s23";
+            "vmul.f32 " => "s16, s4, s12" "s17, s4, s13" "s18, s4, s14" "s19, s4, s15";
+            "vmul.f32 " => "s16, s16, s12" "s17, s17, s13" "s18, s18, s14" "s19, s19, s15";
+            add_product!() => "s16, s3, s20" "s17, s3, s21" "s18, s3, s22" "s19, s3, s23";
         ),
         "vstmia  r1!, {{s28-s31}}",
         "vstmia  r2!, {{s16-s19}}",
         four!(
-            "vsqrt.f32 ": "s16, s16" "s17, s17" "s18, s18" "s19, s19";
-            "vmul.f32 ": "s28, s5, s28" "s29, s5, s29" "s30, s5, s30" "s31, s5, s31";
-            "vmul.f32 ": "s16, s16, s6" "s17, s17, s6" "s18, s18, s6" "s19, s19, s6";
-            "vadd.f32 ": "s16, s16, s7" "s17, s17, s7" "s18, s18, s7" "s19, s19, s7";
-            "vdiv.f32 ": "s28, s28, s16" "s29, s29, s17" "s30, s30, s18" "s31, s31, s19";
-            "vadd.f32 ": "s24, s24, s28" "s25, s25, s29" "s26, s26, s30" "s27, s27, s31";
+            "vsqrt.f32 " => "s16, s16" "s17, s17" "s18, s18" "s19, s19";
+            "vmul.f32 " => "s28, s5, s28" "s29, s5, s29" "s30, s5, s30" "s31, s5, s31";
+        ),
+        divisor4!(),
+        four!(
+            "vdiv.f32 " => "s28, s28, s20" "s29, s29, s21" "s30, s30, s22" "s31, s31, s23";
+            "vadd.f32 " => "s24, s24, s28" "s25, s25, s29" "s26, s26, s30" "s27, s27, s31";
         ),
         "subs    r12, r12, #4",
         "vstmia  r0!, {{s24-s27}}",

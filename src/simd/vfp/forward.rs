@@ -4,12 +4,13 @@ use core::arch::naked_asm;
 
 /// Eight weights times `$x`, added to eight sums.
 macro_rules! terms8 {
-    ($x:literal: $($sum:literal)+) => {
+    ($x:literal: $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
         concat!(
             "vldmia r8!, {{s16-s23}}\n",
-            each!("vmul.f32": "s16" "s16" $x, "s17" "s17" $x, "s18" "s18" $x, "s19" "s19" $x),
-            each!("vmul.f32": "s20" "s20" $x, "s21" "s21" $x, "s22" "s22" $x, "s23" "s23" $x),
-            add8!($($sum)+),
+            add_products!(
+                $a "s16" $x "s16", $b "s17" $x "s17", $c "s18" $x "s18", $d "s19" $x "s19",
+                $e "s20" $x "s20", $f "s21" $x "s21", $g "s22" $x "s22", $h "s23" $x "s23"
+            ),
         )
     };
 }
@@ -31,7 +32,7 @@ macro_rules! row16 {
 /// # Safety
 /// All that the formula reads and writes is there.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn sums16(
+pub(in crate::simd::vfp) unsafe extern "C" fn sums16(
     x: *const f32,
     n: usize,
     w: *const f32,
@@ -85,7 +86,13 @@ pub(super) unsafe extern "C" fn sums16(
 /// # Safety
 /// As there.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn sums4(x: *const f32, n: usize, w: *const f32, w_step: usize, sums: *mut f32) {
+pub(in crate::simd::vfp) unsafe extern "C" fn sums4(
+    x: *const f32,
+    n: usize,
+    w: *const f32,
+    w_step: usize,
+    sums: *mut f32,
+) {
     naked_asm!(
         fpu!(),
         "mov     r12, #0",
@@ -95,14 +102,7 @@ pub(super) unsafe extern "C" fn sums4(x: *const f32, n: usize, w: *const f32, w_
         "vldmia  r0!, {{s8}}",
         "vldmia  r2, {{s4-s7}}",
         "add     r2, r2, r3",
-        "vmul.f32 s4, s4, s8",
-        "vmul.f32 s5, s5, s8",
-        "vmul.f32 s6, s6, s8",
-        "vmul.f32 s7, s7, s8",
-        "vadd.f32 s0, s0, s4",
-        "vadd.f32 s1, s1, s5",
-        "vadd.f32 s2, s2, s6",
-        "vadd.f32 s3, s3, s7",
+        add_products!("s0" "s4" "s8" "s4", "s1" "s5" "s8" "s5", "s2" "s6" "s8" "s6", "s3" "s7" "s8" "s7"),
         "subs    r1, r1, #1",
         "bne     2b",
         "ldr     r12, [sp]",
@@ -117,8 +117,7 @@ macro_rules! terms4 {
         concat!(
             "vldmia r2, {{s20-s23}}\n",
             "add r2, r2, r3\n",
-            each!("vmul.f32": "s20" "s20" $x, "s21" "s21" $x, "s22" "s22" $x, "s23" "s23" $x),
-            each!("vadd.f32": $a $a "s20", $b $b "s21", $c $c "s22", $d $d "s23"),
+            add_products!($a "s20" $x "s20", $b "s21" $x "s21", $c "s22" $x "s22", $d "s23" $x "s23"),
         )
     };
 }
@@ -129,7 +128,13 @@ macro_rules! terms4 {
 /// # Safety
 /// All that the formula reads and writes is there.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn four_chains4(x: *const f32, n: usize, w: *const f32, w_step: usize, sums: *mut f32) {
+pub(in crate::simd::vfp) unsafe extern "C" fn four_chains4(
+    x: *const f32,
+    n: usize,
+    w: *const f32,
+    w_step: usize,
+    sums: *mut f32,
+) {
     naked_asm!(
         fpu!(),
         "vpush   {{s16-s23}}",
@@ -182,7 +187,7 @@ pub(super) unsafe extern "C" fn four_chains4(x: *const f32, n: usize, w: *const 
 /// # Safety
 /// Both have `n` elements.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn add_bias_relu(y: *mut f32, bias: *const f32, n: usize) {
+pub(in crate::simd::vfp) unsafe extern "C" fn add_bias_relu(y: *mut f32, bias: *const f32, n: usize) {
     macro_rules! relu {
         ($($y:literal)+) => {
             concat!($(

@@ -2,4 +2,4 @@
 #![no_std]
 #![no_main]
 
-instructions::predict!(SEED);
+instructions::predict!(SCALAR, SEED);

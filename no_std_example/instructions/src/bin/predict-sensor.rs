@@ -2,4 +2,4 @@
 #![no_std]
 #![no_main]
 
-instructions::predict!(SENSOR);
+instructions::predict!(SCALAR, SENSOR);

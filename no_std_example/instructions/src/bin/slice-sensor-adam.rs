@@ -4,4 +4,4 @@
 
 use microprop::{Adam, Loss, Optimizer};
 
-instructions::slices!(SENSOR, 64, Loss::CrossEntropy, Optimizer::Adam(Adam::new(0.001)), |rng| rng.below(4) => classes);
+instructions::slices!(SCALAR, SENSOR, 64, Loss::CrossEntropy, Optimizer::Adam(Adam::new(0.001)), |rng| rng.below(4) => classes);

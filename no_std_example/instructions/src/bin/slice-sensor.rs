@@ -4,4 +4,4 @@
 
 use microprop::{Loss, Optimizer, Sgd};
 
-instructions::slices!(SENSOR, 64, Loss::CrossEntropy, Optimizer::Sgd(Sgd::new(0.01)), |rng| rng.below(4) => classes);
+instructions::slices!(SCALAR, SENSOR, 64, Loss::CrossEntropy, Optimizer::Sgd(Sgd::new(0.01)), |rng| rng.below(4) => classes);

@@ -4,4 +4,4 @@
 
 use microprop::{Loss, Optimizer, Sgd};
 
-instructions::train!(SEED, Loss::BinaryCrossEntropy, Optimizer::Sgd(Sgd::new(0.01)), |rng| rng.below(2) as f32 => values);
+instructions::train!(SCALAR, SEED, Loss::BinaryCrossEntropy, Optimizer::Sgd(Sgd::new(0.01)), |rng| rng.below(2) as f32 => values);

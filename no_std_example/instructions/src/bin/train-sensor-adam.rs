@@ -4,4 +4,4 @@
 
 use microprop::{Adam, Loss, Optimizer};
 
-instructions::train!(SENSOR, Loss::CrossEntropy, Optimizer::Adam(Adam::new(0.001)), |rng| rng.below(4) => classes);
+instructions::train!(SCALAR, SENSOR, Loss::CrossEntropy, Optimizer::Adam(Adam::new(0.001)), |rng| rng.below(4) => classes);

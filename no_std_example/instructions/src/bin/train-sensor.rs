@@ -4,4 +4,4 @@
 
 use microprop::{Loss, Optimizer, Sgd};
 
-instructions::train!(SENSOR, Loss::CrossEntropy, Optimizer::Sgd(Sgd::new(0.01)), |rng| rng.below(4) => classes);
+instructions::train!(SCALAR, SENSOR, Loss::CrossEntropy, Optimizer::Sgd(Sgd::new(0.01)), |rng| rng.below(4) => classes);

@@ -4,4 +4,4 @@
 
 use microprop::{Loss, Optimizer, Sgd};
 
-instructions::train!(XOR, Loss::MeanSquaredError, Optimizer::Sgd(Sgd::new(0.5)), |rng| rng.below(2) as f32 => values);
+instructions::train!(SCALAR, XOR, Loss::MeanSquaredError, Optimizer::Sgd(Sgd::new(0.5)), |rng| rng.below(2) as f32 => values);

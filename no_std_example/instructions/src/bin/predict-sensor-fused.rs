@@ -1,0 +1,5 @@
+//! A sensor's network, in fused arithmetic.
+#![no_std]
+#![no_main]
+
+instructions::predict!(SCALAR_FUSED, SENSOR);

@@ -1,0 +1,49 @@
+//! The loops in fused arithmetic: a multiply and an add that round once, in an instruction that takes as many cycles as
+//! the two and one more. See [`portable`](super::portable) for what the macros are about.
+
+macro_rules! add_products {
+    ($($sum:literal $a:literal $b:literal $product:literal),+) => {
+        concat!($("vfma.f32 ", $sum, ", ", $a, ", ", $b, "\n"),+)
+    };
+}
+
+macro_rules! add_product {
+    () => {
+        "vfma.f32 "
+    };
+}
+
+macro_rules! update8 {
+    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
+        concat!(
+            "vldmia r8, {{s16-s23}}\n",
+            each!("vfma.f32": "s16" "s24" $a, "s17" "s24" $b, "s18" "s24" $c, "s19" "s24" $d),
+            each!("vfma.f32": "s20" "s24" $e, "s21" "s24" $f, "s22" "s24" $g, "s23" "s24" $h),
+            "vstmia r8!, {{s16-s23}}\n",
+        )
+    };
+}
+
+macro_rules! gradient4 {
+    ($($g:literal)+) => {
+        concat!($(
+            "vmov.f32 s9, s8\n",
+            "vfma.f32 s9, s0, ", $g, "\n",
+            "vmov.f32 ", $g, ", s9\n",
+        )+)
+    };
+}
+
+macro_rules! divisor4 {
+    () => {
+        concat!(
+            "vmov.f32 s20, s7\nvmov.f32 s21, s7\nvmov.f32 s22, s7\nvmov.f32 s23, s7\n",
+            each!("vfma.f32": "s20" "s16" "s6", "s21" "s17" "s6", "s22" "s18" "s6", "s23" "s19" "s6"),
+        )
+    };
+}
+
+#[path = "backward.rs"]
+pub(super) mod backward;
+#[path = "forward.rs"]
+pub(super) mod forward;

@@ -1,0 +1,56 @@
+//! The loops in portable arithmetic: multiply, round, and add.
+
+/// `sum = sum + a·b` for some triples, each with a register for its product; all products, then all sums.
+macro_rules! add_products {
+    ($($sum:literal $a:literal $b:literal $product:literal),+) => {
+        concat!(
+            $("vmul.f32 ", $product, ", ", $a, ", ", $b, "\n",)+
+            $("vadd.f32 ", $sum, ", ", $sum, ", ", $product, "\n",)+
+        )
+    };
+}
+
+/// The same for one, in one instruction: what is worth it where a cycle more than by two does not matter.
+macro_rules! add_product {
+    () => {
+        "vmla.f32 "
+    };
+}
+
+/// `w[j] = w[j] + step·delta[j]` for eight at r8, the step in s24, half of them by a multiply and an add.
+macro_rules! update8 {
+    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
+        concat!(
+            "vldmia r8, {{s16-s23}}\n",
+            each!("vmul.f32": "s26" "s24" $a, "s27" "s24" $b, "s28" "s24" $c, "s29" "s24" $d),
+            each!("vmla.f32": "s20" "s24" $e, "s21" "s24" $f, "s22" "s24" $g, "s23" "s24" $h),
+            each!("vadd.f32": "s16" "s16" "s26", "s17" "s17" "s27", "s18" "s18" "s28", "s19" "s19" "s29"),
+            "vstmia r8!, {{s16-s23}}\n",
+        )
+    };
+}
+
+/// `g = g·s0 + 0` for four, s8 being zero.
+macro_rules! gradient4 {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            each!("vmul.f32": $a "s0" $a, $b "s0" $b, $c "s0" $c, $d "s0" $d),
+            each!("vadd.f32": $a $a "s8", $b $b "s8", $c $c "s8", $d $d "s8"),
+        )
+    };
+}
+
+/// `s20 … s23 = s16 … s19 · s6 + s7`.
+macro_rules! divisor4 {
+    () => {
+        concat!(
+            each!("vmul.f32": "s20" "s16" "s6", "s21" "s17" "s6", "s22" "s18" "s6", "s23" "s19" "s6"),
+            each!("vadd.f32": "s20" "s20" "s7", "s21" "s21" "s7", "s22" "s22" "s7", "s23" "s23" "s7"),
+        )
+    };
+}
+
+#[path = "backward.rs"]
+pub(super) mod backward;
+#[path = "forward.rs"]
+pub(super) mod forward;
