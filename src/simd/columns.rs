@@ -196,10 +196,8 @@ impl<const FUSED: bool> Scalar<FUSED> {
     #[inline(never)]
     fn dot_of_any(self, a: &[f32], b: &[f32]) -> f32 {
         let mut sums = [0.0; 16];
-        for (a, b) in a.chunks(16).zip(b.chunks(16)) {
-            for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-                *sum = self.mul_add(a, b, *sum);
-            }
+        for (i, (&a, &b)) in a.iter().zip(b).enumerate() {
+            sums[i % 16] = self.mul_add(a, b, sums[i % 16]);
         }
         fold16(sums)
     }

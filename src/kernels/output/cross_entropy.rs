@@ -100,40 +100,37 @@ fn weighted<S: Simd>(s: S, targets: &[f32], z: &[f32], ln_sum: f32, largest: f32
     )
 }
 
-/// [`cross_entropy`] in place, of one sample; returns its addend.
+/// [`cross_entropy`] in place, of one sample with a class index; returns its addend.
 #[inline(always)]
-pub(super) fn lean<S: Simd>(s: S, top: &mut [f32], labels: Labels<'_>, scale: f32) -> f32 {
+pub(super) fn lean_of_class<S: Simd>(s: S, top: &mut [f32], class: u32, scale: f32) -> f32 {
+    let (class, c) = (class as usize, s.splat(scale));
+    let Some(&z) = top.get(class) else { return f32::NAN };
+    let (largest, sum) = softmax_row(s, top);
+    let right = s.mul(s.sub(s.splat(parts::element(top, class)), s.splat(1.0)), c);
+    map(
+        s,
+        top,
+        #[inline(always)]
+        |p| s.mul(p, c),
+    );
+    parts::set(top, class, s.first(right));
+    s.first(math::ln(s, s.splat(sum))) + (largest - z)
+}
+
+/// The same with a distribution.
+#[inline(always)]
+pub(super) fn lean<S: Simd>(s: S, top: &mut [f32], targets: &[f32], scale: f32) -> f32 {
     let c = s.splat(scale);
-    match labels {
-        Labels::Classes(classes) => {
-            let Some(&class) = classes.first() else { return f32::NAN };
-            let class = class as usize;
-            let Some(&z) = top.get(class) else { return f32::NAN };
-            let (largest, sum) = softmax_row(s, top);
-            let right = s.mul(s.sub(s.splat(parts::element(top, class)), s.splat(1.0)), c);
-            map(
-                s,
-                top,
-                #[inline(always)]
-                |p| s.mul(p, c),
-            );
-            parts::set(top, class, s.first(right));
-            s.first(math::ln(s, s.splat(sum))) + (largest - z)
-        }
-        Labels::Values(targets) => {
-            let (largest, ln_sum) = logarithm_of_sum(s, top);
-            let term = weighted(s, targets, top, ln_sum, largest);
-            softmax_row(s, top);
-            let total = s.splat(reduce::sum_in(s, targets));
-            for at in (0..top.len()).step_by(S::LANES) {
-                let lanes = S::LANES.min(top.len() - at);
-                let (p, t) =
-                    (load_lanes(s, parts::from(top, at), lanes), load_lanes(s, parts::from(targets, at), lanes));
-                store_lanes(s, s.mul(s.sub(s.mul(p, total), t), c), parts::from_mut(top, at), lanes);
-            }
-            term
-        }
+    let (largest, ln_sum) = logarithm_of_sum(s, top);
+    let term = weighted(s, targets, top, ln_sum, largest);
+    softmax_row(s, top);
+    let total = s.splat(reduce::sum_in(s, targets));
+    for at in (0..top.len()).step_by(S::LANES) {
+        let lanes = S::LANES.min(top.len() - at);
+        let (p, t) = (load_lanes(s, parts::from(top, at), lanes), load_lanes(s, parts::from(targets, at), lanes));
+        store_lanes(s, s.mul(s.sub(s.mul(p, total), t), c), parts::from_mut(top, at), lanes);
     }
+    term
 }
 
 /// The largest z, and the logarithm of the sum of the exponentials of the others relative to it.

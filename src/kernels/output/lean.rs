@@ -35,7 +35,12 @@ pub(crate) fn lean_loss(
         (Loss::SmoothedBinaryCrossEntropy { smoothing }, Labels::Values(targets)) => {
             logistic(isa, smoothing, targets, weighing, scale, top)
         }
-        (Loss::CrossEntropy, labels) if weighing.mask.is_none() => categorical(isa, labels, weighing, scale, top),
+        (Loss::CrossEntropy, Labels::Classes(classes)) if weighing.mask.is_none() => {
+            class(isa, parts::element(classes, 0), weighing, scale, top)
+        }
+        (Loss::CrossEntropy, Labels::Values(targets)) if weighing.mask.is_none() => {
+            categorical(isa, targets, weighing, scale, top)
+        }
         (Loss::CrossEntropy, labels) => soft_categorical(isa, 0.0, labels, weighing, scale, top),
         (Loss::SmoothedCrossEntropy { smoothing }, labels) => {
             soft_categorical(isa, smoothing, labels, weighing, scale, top)
@@ -82,12 +87,22 @@ fn squared(isa: Isa, on: Activation, t: &[f32], weighing: Weighing<'_>, scale: f
     ))
 }
 
-/// Cross-entropy.
+/// Cross-entropy with a class index.
 // Apart on a device too, whose stack then has no room for it when the pass goes back.
 #[cfg_attr(not(feature = "std"), inline(never))]
-fn categorical(isa: Isa, labels: Labels<'_>, weighing: Weighing<'_>, scale: f32, top: &mut [f32]) -> f32 {
+fn class(isa: Isa, class: u32, weighing: Weighing<'_>, scale: f32, top: &mut [f32]) -> f32 {
     dispatch!(isa, s => {
-        let term = cross_entropy::lean(s, top, labels, scale);
+        let term = cross_entropy::lean_of_class(s, top, class, scale);
+        weighing.weigh(s, top);
+        weighing.weigh_term(term)
+    })
+}
+
+/// Cross-entropy with a distribution.
+#[cfg_attr(not(feature = "std"), inline(never))]
+fn categorical(isa: Isa, targets: &[f32], weighing: Weighing<'_>, scale: f32, top: &mut [f32]) -> f32 {
+    dispatch!(isa, s => {
+        let term = cross_entropy::lean(s, top, targets, scale);
         weighing.weigh(s, top);
         weighing.weigh_term(term)
     })
