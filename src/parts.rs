@@ -1,7 +1,7 @@
 //! Parts of slices that are known to be there, without a panic on a device.
 //!
 //! An index that is out of range is a mistake in this crate. Where tests run and on a desktop it panics, as any other. A
-//! release build without `std` has an empty slice instead: firmware must not stop in the middle of a step, and links
+//! release build without `std` has an empty slice instead (and the walk over the layers, whose lengths the step has checked, returns): firmware must not stop in the middle of a step, and links
 //! without a panic (`no_std_example/instructions/src/bin/no-panic.rs` is the proof).
 #![forbid(unsafe_code)]
 

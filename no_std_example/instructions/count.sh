@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Counts the instructions of training steps and predictions on emulated Cortex-M cores, and holds them against
 # counts.txt: more than 2% above it fails, of the stack that they use too. Checks that the networks of tests/one_lane/widths.rs
-# learn there what they learn on a desktop,
-# and that a program that has no function to panic with links.
+# learn there what they learn on a desktop, and that a program that has no function to panic with links.
 # usage: no_std_example/instructions/count.sh [--write]    (--write: stores what was counted)
 set -euo pipefail
 cd "$(dirname "$0")"
