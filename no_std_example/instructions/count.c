@@ -6,13 +6,18 @@
  *   for a multiply-accumulate of floats, 13 for their division or square root, six for an integer division (2 to 12
  *   in all), one for a branch (whose refill takes one to three).
  *
+ * An argument `apart=START-END`, in hexadecimal, names addresses whose instructions are counted once more, by
+ * themselves: a third number, 0 without such arguments.
+ *
  *   gcc -O2 -fPIC -shared -o libcount.so count.c
- *   qemu-system-arm … -plugin ./libcount.so 2>counts
+ *   qemu-system-arm … -plugin ./libcount.so,apart=3f90-4188,apart=4188-4398 2>counts
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* The part of qemu-plugin.h (API version 1, QEMU 4.2 to 8) that is used here; Debian does not package it. */
 struct qemu_plugin_tb;
@@ -25,22 +30,34 @@ void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *, int, 
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
 
-static uint64_t instructions, more_cycles;
-static uint64_t first_instruction, first_more;
+static uint64_t instructions, more_cycles, instructions_apart;
+static uint64_t first_instruction, first_more, first_apart;
+
+static struct { uint64_t start, end; } apart[256];
+static int ranges;
+
+static bool is_apart(uint64_t address) {
+    for (int i = 0; i < ranges; i++)
+        if (address >= apart[i].start && address < apart[i].end) return true;
+    return false;
+}
 
 static void begin(unsigned cpu, void *nothing) {
     (void)cpu, (void)nothing;
     first_instruction = instructions;
     first_more = more_cycles;
+    first_apart = instructions_apart;
 }
 
 static void end(unsigned cpu, void *nothing) {
     (void)cpu, (void)nothing;
     /* The first marker counts itself after it has called, the second does not. */
     uint64_t count = instructions - first_instruction - 1;
-    fprintf(stderr, "counted %llu %llu\n", (unsigned long long)count,
-            (unsigned long long)(count + more_cycles - first_more));
+    fprintf(stderr, "counted %llu %llu %llu\n", (unsigned long long)count,
+            (unsigned long long)(count + more_cycles - first_more),
+            (unsigned long long)(instructions_apart - first_apart));
 }
 
 static unsigned registers(unsigned list) { return (unsigned)__builtin_popcount(list); }
@@ -88,6 +105,8 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *block) {
         if (half[0] == 0x46c9) qemu_plugin_register_vcpu_insn_exec_cb(instruction, begin, 0, NULL);
         if (half[0] == 0x46d2) qemu_plugin_register_vcpu_insn_exec_cb(instruction, end, 0, NULL);
         qemu_plugin_register_vcpu_insn_exec_inline(instruction, 0, &instructions, 1);
+        if (is_apart(qemu_plugin_insn_vaddr(instruction)))
+            qemu_plugin_register_vcpu_insn_exec_inline(instruction, 0, &instructions_apart, 1);
         unsigned more = is_long ? more_of_32(half[0], half[1]) : more_of_16(half[0]);
         if (more > 0) qemu_plugin_register_vcpu_insn_exec_inline(instruction, 0, &more_cycles, more);
     }
@@ -95,7 +114,14 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *block) {
 
 int __attribute__((visibility("default")))
 qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv) {
-    (void)info, (void)argc, (void)argv;
+    (void)info;
+    for (int i = 0; i < argc; i++) {
+        char *end;
+        if (strncmp(argv[i], "apart=", 6) != 0 || ranges == sizeof apart / sizeof *apart) return 1;
+        apart[ranges].start = strtoull(argv[i] + 6, &end, 16);
+        if (*end != '-') return 1;
+        apart[ranges++].end = strtoull(end + 1, NULL, 16);
+    }
     qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
     return 0;
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Counts the instructions of training steps and predictions on emulated Cortex-M cores, and holds them against
 # counts.txt: more than 2% above it fails, of the stack that they use too. Checks that the networks of tests/one_lane/widths.rs
-# learn there what they learn on a desktop, and that a program that has no function to panic with links.
+# learn there what they learn on a desktop, that a program that has no function to panic with links, and that a core
+# without FPU spends at most a tenth of a step outside the compiler's routines for floats.
 # usage: no_std_example/instructions/count.sh [--write]    (--write: stores what was counted)
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -12,10 +13,21 @@ readonly hashes=../../tests/one_lane
 fail() { printf '%s\n' "$@" >&2; exit 1; }
 need() { command -v "$1" >/dev/null || fail "No $1: apt-get install -y --no-install-recommends $2"; }
 
+# soft_float PROGRAM: where the compiler's routines for floats are, and the integer routines that they call, for the plugin.
+soft_float() {
+  local start size kind name
+  nm -S -C --defined-only "$1" | while read -r start size kind name; do
+    case "$kind $name" in
+      [tTwW]\ compiler_builtins::float::* | [tTwW]\ __aeabi_[fd]* | [tTwW]\ __aeabi_*2[fd] | [tTwW]\ __aeabi_lmul | [tTwW]\ __clzsi2)
+        printf ',apart=%x-%x' $((0x$start & ~1)) $(((0x$start & ~1) + 0x$size)) ;;
+    esac
+  done
+}
+
 # run CPU MACHINE PROGRAM: what it and the plugin write. (Its exit status is that of the firmware.)
 run() {
   timeout 300 qemu-system-arm -machine "$2" -cpu "$1" -nographic -semihosting-config enable=on,target=native \
-    -plugin "$CARGO_TARGET_DIR/libcount.so" -kernel "$3" </dev/null 2>&1
+    -plugin "$CARGO_TARGET_DIR/libcount.so$(soft_float "$3")" -kernel "$3" </dev/null 2>&1
 }
 
 # count TARGET CPU MACHINE PROGRAM…: a line for each into $counted.
@@ -36,6 +48,12 @@ count() (
       echo "$cpu: the networks of all $program came to $hash, as on a desktop" >&2
       continue
     fi
+    if [ "$cpu" = cortex-m0 ] && [[ $program == train-s* ]]; then
+      outside=$(awk '/^counted/ { all += $2; soft += $4 } END { if (soft) printf "%.1f", 100 * (all - soft) / all }' <<<"$output")
+      awk -v outside="${outside:-100}" 'BEGIN { exit outside > 10 }' ||
+        fail "$cpu $program: ${outside:-all} % of the instructions lie outside the routines for floats, more than 10 %"
+      echo "$cpu $program: $outside % of the instructions lie outside the routines for floats" >&2
+    fi
     flash=$(size "$file" | awk 'NR == 2 { print $1 }')
     awk -v cpu="$cpu" -v program="$program" -v hash="$hash" -v flash="$flash" -v stack="$stack" -v made_by="$made_by" '
       /^counted/ { n++; instructions += $2; cycles += $3; if ($2 > longest) { longest = $2; cycles_of_it = $3 } }
@@ -54,6 +72,7 @@ cannot_panic() (
 
 need gcc gcc
 need size binutils
+need nm binutils
 need qemu-system-arm qemu-system-arm
 mkdir -p "$CARGO_TARGET_DIR"
 gcc -O2 -Wall -Wextra -Werror -fPIC -shared -o "$CARGO_TARGET_DIR/libcount.so" count.c
