@@ -5,7 +5,7 @@
 //! it stand under `forbid(unsafe_code)`. Memory is reached through arrays of
 //! `LANES` elements and through slices whose length is checked.
 //!
-//! Each token comes in two arithmetics. In *fused* arithmetic
+//! Each token comes in two arithmetics (WebAssembly's in one). In *fused* arithmetic
 //! [`mul_add`](Simd::mul_add) rounds once, in *portable* arithmetic it
 //! multiplies, rounds, and adds: two operations that every CPU has. Nothing
 //! else differs between them, and for one arithmetic all tokens give the same
@@ -23,6 +23,8 @@ mod vfp;
 #[path = "simd/without_vfp.rs"]
 mod vfp;
 mod walk;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm32;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -305,6 +307,7 @@ mod tests {
         }
     }
 
+    #[cfg(panic = "unwind")]
     #[test]
     fn a_part_longer_than_the_vector_is_refused() {
         fn is_refused(isa: Isa, part: fn(Isa)) {

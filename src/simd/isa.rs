@@ -3,6 +3,8 @@
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 use super::aarch64::Neon;
 use super::scalar::Scalar;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use super::wasm32::Simd128;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::{Avx2, Avx512};
 use crate::error::IsaError;
@@ -51,6 +53,8 @@ pub(crate) enum Level {
     Neon(Neon<false>),
     #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
     NeonFused(Neon<true>),
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128(Simd128),
 }
 
 impl Isa {
@@ -101,6 +105,8 @@ impl Isa {
             .chain(Avx512::new().map(Level::Avx512Fused));
         #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
         let all = all.chain([Level::Neon(Neon), Level::NeonFused(Neon)]);
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let all = all.chain([Level::Simd128(Simd128)]);
         all.map(Self)
     }
 
@@ -121,10 +127,12 @@ impl Isa {
             Level::Neon(_) => Arithmetic::Portable,
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Level::NeonFused(_) => Arithmetic::Fused,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Level::Simd128(_) => Arithmetic::Portable,
         }
     }
 
-    /// Its name: `scalar`, `avx2`, `avx512` or `neon`, then `-fused` or `-portable`.
+    /// Its name: `scalar`, `avx2`, `avx512`, `neon` or `simd128`, then `-fused` or `-portable`.
     pub const fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar(_) => "scalar-portable",
@@ -145,6 +153,8 @@ impl Isa {
             Level::Neon(_) => "neon-portable",
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Level::NeonFused(_) => "neon-fused",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Level::Simd128(_) => "simd128-portable",
         }
     }
 
@@ -221,6 +231,11 @@ macro_rules! dispatch {
             ),
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             $crate::simd::Level::NeonFused(token) => token.run(
+                #[inline(always)]
+                |$s| $call,
+            ),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            $crate::simd::Level::Simd128(token) => token.run(
                 #[inline(always)]
                 |$s| $call,
             ),

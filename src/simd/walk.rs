@@ -84,6 +84,7 @@ pub(crate) fn tile_rows<const MR: usize>(
 #[cfg(test)]
 mod tests {
     use super::{Strided, tile_rows, walk};
+    #[cfg(panic = "unwind")]
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     /// A term's elements of `a`, and those of `b`.
@@ -107,6 +108,7 @@ mod tests {
         walk::<4, 8>(0, nowhere, nowhere, 9, |_, _| panic!("there is nothing to take"));
     }
 
+    #[cfg(panic = "unwind")]
     #[test]
     fn a_walk_out_of_its_slice_is_refused() {
         for shorter in [[1, 0], [0, 1]] {
@@ -127,6 +129,7 @@ mod tests {
             row.fill(r as f32 + 1.0);
         }
         assert_eq!(data, [0.0, 1.0, 1.0, 1.0, 0.0, 2.0, 2.0, 2.0, 0.0, 3.0, 3.0, 3.0]);
+        #[cfg(panic = "unwind")]
         for (start, across, width) in [(2, 4, 3), (0, 2, 3), (0, usize::MAX, 1), (usize::MAX, 1, 1)] {
             let tile = catch_unwind(AssertUnwindSafe(|| tile_rows::<3>(&mut data, start, across, width).len()));
             assert!(tile.is_err(), "{start} {across} {width}");
