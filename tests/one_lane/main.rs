@@ -1,6 +1,8 @@
-//! What a Cortex-M computes in assembly: `no_std_example/instructions/count.sh` runs the same module there, and
-//! holds it against the same hash.
+//! What a Cortex-M computes in assembly, and what it refuses: `no_std_example/instructions/count.sh` runs the same modules there, and
+//! holds the one against the same hash.
 
+#[expect(unreachable_pub, reason = "it is a module of a library, too")]
+mod mistakes;
 #[expect(unreachable_pub, reason = "it is a module of a library, too")]
 mod widths;
 
@@ -16,5 +18,12 @@ fn lean_steps_of_all_widths_have_the_stored_hash() {
         };
         let found = hash_of_all(isa, &mut Memory::new()).unwrap();
         assert_eq!(format!("{found:016x}"), stored.trim(), "{isa}");
+    }
+}
+
+#[test]
+fn mistakes_are_refused_and_change_nothing() {
+    for isa in Isa::available() {
+        assert_eq!(mistakes::first_that_passes(isa), Ok(None), "{isa}");
     }
 }

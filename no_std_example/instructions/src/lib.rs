@@ -2,6 +2,8 @@
 //! user would have it, with a trainer that is a constant.
 #![no_std]
 
+#[path = "../../../tests/one_lane/mistakes.rs"]
+pub mod mistakes;
 #[path = "../../../tests/one_lane/widths.rs"]
 pub mod widths;
 
