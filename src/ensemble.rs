@@ -120,7 +120,7 @@ impl<'a> Ensemble<'a> {
     /// after the other. Large products belong to members one after the other: they fill their vectors by themselves.
     ///
     /// # Errors
-    /// [`EnsembleError::Interleaved`] if a layer is of another kind or has a residual connection.
+    /// [`EnsembleError::Interleaved`] if a layer is of another kind, has a residual connection or is stored by output.
     pub const fn interleaved(self) -> Result<Self, EnsembleError> {
         let layers = self.trainer.mlp().layout().layers();
         let mut layer = 0;
@@ -427,6 +427,7 @@ impl<'a> Ensemble<'a> {
     /// Checks parameters and inputs; returns the samples that each member has.
     fn check_inputs(&self, inputs: MemberInputs<'_>, params: usize) -> Result<usize, StepError> {
         StepError::check(Buffer::Parameters, self.params_len(), params)?;
+        self.trainer.mlp().check_order()?;
         let layout = self.trainer.mlp().layout();
         layout.check_categories(inputs.all())?;
         match inputs {

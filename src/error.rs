@@ -28,6 +28,11 @@ pub enum LayoutError {
         /// Index of the layer.
         layer: usize,
     },
+    /// Layer `layer` stores its weights by output, and is not the first of its network, or has more to it than a bias.
+    ByOutput {
+        /// Index of the layer.
+        layer: usize,
+    },
     /// Layer `layer` applies softmax and is not the last.
     HiddenSoftmax {
         /// Index of the layer.
@@ -180,7 +185,8 @@ pub enum EnsembleError {
         /// The value found.
         found: f32,
     },
-    /// Layer `layer` has no interleaved form: it is neither dense nor an activation, or has a residual connection.
+    /// Layer `layer` has no interleaved form: it is neither dense nor an activation, has a residual connection, or
+    /// is stored by output.
     Interleaved {
         /// Index of the layer.
         layer: usize,
@@ -271,6 +277,8 @@ pub enum StepError {
     },
     /// Batch normalisation needs a batch, so it can't be trained in the lean schedule.
     LeanBatchNorm,
+    /// Layer 0 stores its weights by output, which only the lean schedule takes.
+    BatchByOutput,
     /// The lean schedule takes one sample at a time.
     LeanBatch {
         /// Samples found.
@@ -280,6 +288,8 @@ pub enum StepError {
     BatchSlices,
     /// A step in slices was begun by a trainer of another layout.
     OtherLayout,
+    /// Parameters can't be copied to another layout, for it differs in more than the order of weights.
+    LayoutsDiffer,
     /// A class index is not below the number of classes.
     Class {
         /// Which sample of the batch.
@@ -412,6 +422,9 @@ impl LayoutError {
             Self::NoInputs => "a network has at least one input",
             Self::NoLayers => "a network has at least one layer",
             Self::NoUnits { .. } => "a layer has at least one unit",
+            Self::ByOutput { .. } => {
+                "weights by output are for the first layer only, with bias, slope at y, no dropout, penalty, residual connection or batch norm"
+            }
             Self::HiddenSoftmax { .. } => "softmax is for the last layer only",
             Self::LeakySlope { .. } => "a leaky slope lies in 0 to 1",
             Self::DropoutRate { .. } => "a dropout rate lies in 0 <= rate < 1",
@@ -447,6 +460,7 @@ impl fmt::Display for LayoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoUnits { layer }
+            | Self::ByOutput { layer }
             | Self::HiddenSoftmax { layer }
             | Self::LeakySlope { layer }
             | Self::EluAlpha { layer }
@@ -505,7 +519,10 @@ impl fmt::Display for EnsembleError {
                 write!(f, "member {member}: a learning rate is finite and not negative, found {found}")
             }
             Self::Interleaved { layer } => {
-                write!(f, "layer {layer}: interleaved members have dense layers, activations and dropout only")
+                write!(
+                    f,
+                    "layer {layer}: interleaved members have dense layers (not by output), activations and dropout only"
+                )
             }
             Self::TooLarge => f.write_str("too many members: a buffer's length overflows usize"),
         }
@@ -553,6 +570,7 @@ impl fmt::Display for StepError {
                 write!(f, "the lean schedule takes 1 sample at a time, found {found}")
             }
             Self::BatchSlices => f.write_str("a step in slices needs the lean schedule, found the batch schedule"),
+            Self::LayoutsDiffer => f.write_str("the two layouts differ in more than the order of their weights"),
             Self::OtherLayout => f.write_str("the step in slices was begun by a trainer of another layout"),
             Self::Category { sample, input, found, categories } => write!(
                 f,
@@ -562,6 +580,9 @@ impl fmt::Display for StepError {
             Self::NonFiniteInput { sample, input, found } => {
                 write!(f, "sample {sample}, input {input}: expected a finite number, found {found}")
             }
+            Self::BatchByOutput => f.write_str(
+                "layer 0 stores its weights by output, which only Schedule::Lean takes: copy_params brings them to the other order",
+            ),
             Self::LeanBatchNorm => f.write_str(
                 "batch normalization needs a batch, the lean schedule has one sample: \
                  use layer or RMS normalization, or the batch schedule",

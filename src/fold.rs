@@ -97,7 +97,7 @@ fn folded_within(layout: &Layout<'_>, last: usize, span: usize) -> usize {
 
 const fn with_bias(kind: Kind) -> Kind {
     match kind {
-        Kind::Dense { units, init, .. } => Kind::Dense { units, bias: true, init },
+        Kind::Dense { units, init, by_output, .. } => Kind::Dense { units, bias: true, init, by_output },
         kind => kind,
     }
 }

@@ -10,7 +10,7 @@ impl Layout<'_> {
     /// A number for what the parameters mean: two layouts that predict alike with the same parameters
     /// have the same, two that don't have another. On every target the same, and `const`.
     ///
-    /// It is FNV-1a, 64 bits, over inputs and layers: their kind, sizes and ε, activation, residual connection. What only
+    /// It is FNV-1a, 64 bits, over inputs and layers: their kind, sizes and ε, order of weights, activation, residual connection. What only
     /// training knows (initialiser, dropout, penalty, momentum of a normalisation) does not count.
     ///
     /// ```
@@ -21,14 +21,23 @@ impl Layout<'_> {
     /// assert_eq!(narrow.identity(), layout!(3 => dense(8, Tanh).with_init(HeNormal)).identity());
     /// ```
     pub const fn identity(&self) -> u64 {
-        let mut hash = size(OFFSET_BASIS, self.inputs());
-        let mut index = 0;
-        while index < self.layers().len() {
-            hash = layer(hash, &self.layers()[index]);
-            index += 1;
-        }
-        hash
+        layers(self, true)
     }
+}
+
+/// The same whether or not the first layer is stored by output.
+pub(crate) const fn but_for_order(layout: &Layout<'_>) -> u64 {
+    layers(layout, false)
+}
+
+const fn layers(layout: &Layout<'_>, with_order: bool) -> u64 {
+    let mut hash = size(OFFSET_BASIS, layout.inputs());
+    let mut index = 0;
+    while index < layout.layers().len() {
+        hash = layer(hash, &layout.layers()[index], with_order);
+        index += 1;
+    }
+    hash
 }
 
 /// The same with what else the slices of a training step depend on: dropout.
@@ -41,9 +50,11 @@ pub(crate) const fn in_training(layout: &Layout<'_>) -> u64 {
     hash
 }
 
-const fn layer(hash: u64, layer: &Layer) -> u64 {
+const fn layer(hash: u64, layer: &Layer, with_order: bool) -> u64 {
     let hash = match layer.kind {
-        Kind::Dense { units, bias, .. } => size(absorb(absorb(hash, 0), bias as u32), units),
+        Kind::Dense { units, bias, by_output, .. } => {
+            size(absorb(absorb(hash, 0), bias as u32 + 2 * (by_output && with_order) as u32), units)
+        }
         Kind::Activation => absorb(hash, 1),
         Kind::LayerNorm { epsilon } => absorb(absorb(hash, 2), epsilon.to_bits()),
         Kind::RmsNorm { epsilon } => absorb(absorb(hash, 3), epsilon.to_bits()),

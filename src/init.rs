@@ -50,7 +50,7 @@ impl Initializer {
         }
     }
 
-    /// Fills a dense layer's weights.
+    /// Fills a dense layer's weights, or the next of them.
     fn draw<'w>(self, inputs: usize, outputs: usize, rng: &mut Rng, weights: impl Iterator<Item = &'w mut f32>) {
         let Some((gain, fan, normal)) = self.variance(inputs, outputs) else {
             return weights.for_each(|w| *w = 0.0);
@@ -84,10 +84,20 @@ pub(crate) fn init_strided<const STRIDE: usize>(layout: &Layout<'_>, seed: u64, 
         let mut rng = Rng::with_stream(seed, place.index as u64);
         let (all, width) = (place.range(), place.inputs);
         match place.layer.kind {
-            Kind::Dense { init, .. } => {
+            Kind::Dense { init, by_output, .. } => {
                 let weights = place.weights();
-                init.draw(place.inputs, place.outputs, &mut rng, every::<STRIDE>(params, weights.clone()));
                 every::<STRIDE>(params, weights.end..all.end).for_each(|b| *b = 0.0);
+                if by_output {
+                    let start = STRIDE * weights.start;
+                    // In the order of the other, so that the same seed gives the same network.
+                    let apart = STRIDE * place.inputs.max(1);
+                    for i in 0..place.inputs {
+                        let column = params.iter_mut().skip(start + STRIDE * i).step_by(apart).take(place.outputs);
+                        init.draw(place.inputs, place.outputs, &mut rng, column);
+                    }
+                } else {
+                    init.draw(place.inputs, place.outputs, &mut rng, every::<STRIDE>(params, weights));
+                }
             }
             Kind::LayerNorm { .. } | Kind::RmsNorm { .. } | Kind::BatchNorm { .. } => {
                 let gamma = all.start..all.start + width;

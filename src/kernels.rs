@@ -55,6 +55,7 @@ pub(crate) use norm::{
     sample_norm_delta, sample_norm_update, standardize, standardize_delta,
 };
 pub(crate) use one_lane::{forward as one_lane_forward, layer as one_lane_layer};
+pub(crate) use one_lane::{forward_by_output, layer_by_output};
 pub(crate) use one_sample::forward as one_sample_forward;
 pub(crate) use output::{
     MembersOutput, Output, lean_loss, lean_slope, loss_and_delta, members_loss, members_scratch_len, members_softmax,

@@ -36,7 +36,7 @@ pub struct Layer {
 /// What a layer's pre-activation is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
-    Dense { units: usize, bias: bool, init: Initializer },
+    Dense { units: usize, bias: bool, init: Initializer, by_output: bool },
     Activation,
     LayerNorm { epsilon: f32 },
     RmsNorm { epsilon: f32 },
@@ -56,7 +56,7 @@ impl Layer {
     /// A dense layer: `z = x·W + b` with `W: [in × units]` and `b: [units]`.
     /// Its weights start Glorot-uniform, its bias at zero.
     pub const fn dense(units: usize, activation: Activation) -> Self {
-        Self::new(Kind::Dense { units, bias: true, init: Initializer::GlorotUniform }, activation)
+        Self::new(Kind::Dense { units, bias: true, init: Initializer::GlorotUniform, by_output: false }, activation)
     }
 
     /// An activation by itself: `z = x`. It has no parameters.
@@ -114,7 +114,9 @@ impl Layer {
     #[must_use]
     pub const fn with_init(self, init: Initializer) -> Self {
         match self.kind {
-            Kind::Dense { units, bias, .. } => Self { kind: Kind::Dense { units, bias, init }, ..self },
+            Kind::Dense { units, bias, by_output, .. } => {
+                Self { kind: Kind::Dense { units, bias, init, by_output }, ..self }
+            }
             _ => self,
         }
     }
@@ -132,7 +134,25 @@ impl Layer {
     #[must_use]
     pub const fn without_bias(self) -> Self {
         match self.kind {
-            Kind::Dense { units, init, .. } => Self { kind: Kind::Dense { units, bias: false, init }, ..self },
+            Kind::Dense { units, init, by_output, .. } => {
+                Self { kind: Kind::Dense { units, bias: false, init, by_output }, ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// The same dense layer with its weights stored by output, `[outputs × inputs]` as in PyTorch, and not `[inputs × outputs]`.
+    ///
+    /// It is for the first layer of a network that learns one sample at a time on a small CPU ([`Schedule::Lean`](crate::Schedule::Lean);
+    /// the batch schedule refuses it): plain SGD then skips the rows of outputs whose δ is ±0, under ReLU about half of
+    /// them. The sums are the same, to the last bit (`docs/ARITHMETIC.md`, rule 6.4 says what is not).
+    /// [`copy_params`](crate::copy_params) brings parameters from one order to the other.
+    #[must_use]
+    pub const fn by_output(self) -> Self {
+        match self.kind {
+            Kind::Dense { units, bias, init, .. } => {
+                Self { kind: Kind::Dense { units, bias, init, by_output: true }, ..self }
+            }
             _ => self,
         }
     }
@@ -215,6 +235,12 @@ impl Layer {
         }
     }
 
+    /// Whether its weights are stored by output.
+    #[inline(always)]
+    pub(crate) const fn is_by_output(&self) -> bool {
+        matches!(self.kind, Kind::Dense { by_output: true, .. })
+    }
+
     /// Its outputs, given its inputs.
     pub(crate) const fn outputs(&self, inputs: usize) -> usize {
         match self.kind {
@@ -256,8 +282,9 @@ impl Layer {
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Dense { units, bias, .. } => {
+            Kind::Dense { units, bias, by_output, .. } => {
                 write!(f, "{units} {}{}", self.activation, if bias { "" } else { " without bias" })?;
+                f.write_str(if by_output { " by output" } else { "" })?;
             }
             Kind::Activation => write!(f, "{}", self.activation)?,
             Kind::LayerNorm { .. } => f.write_str("layer norm")?,

@@ -184,6 +184,9 @@ impl<'a> Layout<'a> {
                 widest_without_bias = units;
             }
             penalized |= layer.penalty().some().is_some();
+            if layer.is_by_output() && (index > 0 || !layer.is_plain() || penalized) {
+                return Err(LayoutError::ByOutput { layer: index });
+            }
             let rows_of_statistics = if has_statistics(layer) { 2 } else { 0 };
             let Some(own) = width.checked_mul(rows_of_statistics) else { return Err(LayoutError::TooLarge) };
             let Some(sum) = statistics.checked_add(own) else { return Err(LayoutError::TooLarge) };
@@ -208,6 +211,9 @@ impl<'a> Layout<'a> {
             }
             width = outputs;
             index += 1;
+        }
+        if (residual || batch_norm) && layers[0].is_by_output() {
+            return Err(LayoutError::ByOutput { layer: 0 });
         }
         let params_len = trainable_len + statistics;
         let mut layout = Self {
@@ -290,6 +296,12 @@ impl<'a> Layout<'a> {
     /// Whether a layer is plain: see [`Layer::is_plain`].
     pub(crate) const fn is_plain(&self, place: &Place) -> bool {
         self.plain || place.layer.is_plain()
+    }
+
+    /// Whether the first layer stores its weights by output.
+    #[inline(always)]
+    pub(crate) const fn is_by_output(&self) -> bool {
+        matches!(self.layers, [first, ..] if first.is_by_output())
     }
 
     /// Whether a layer normalises over the batch.

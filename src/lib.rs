@@ -103,6 +103,7 @@ mod metric;
 #[cfg(feature = "alloc")]
 mod network;
 mod optimizer;
+mod order;
 mod parts;
 mod penalty;
 mod rng;
@@ -132,6 +133,7 @@ pub use metric::Metric;
 #[cfg(feature = "alloc")]
 pub use network::{Network, NetworkBuilder};
 pub use optimizer::{Adam, EpsilonPlacement, Optimizer, Sgd};
+pub use order::copy_params;
 pub use penalty::Penalty;
 pub use rng::Rng;
 pub use simd::{Arithmetic, Isa};

@@ -13,6 +13,7 @@
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod aarch64;
+mod by_output;
 mod columns;
 mod isa;
 mod scalar;

@@ -334,9 +334,19 @@ impl<'a> Mlp<'a> {
     #[cfg_attr(not(feature = "std"), inline(always))]
     fn check(&self, params: &[f32], x: &[f32]) -> Result<usize, StepError> {
         StepError::check(Buffer::Parameters, self.layout.params_len(), params.len())?;
+        self.check_order()?;
         let batch = kernels::batch_of(x, self.layout.inputs())?;
         self.layout.check_categories(x)?;
         Ok(batch)
+    }
+
+    /// Checks that the schedule takes weights in the order in which they are stored.
+    #[inline(always)]
+    pub(crate) fn check_order(&self) -> Result<(), StepError> {
+        match self.schedule {
+            Schedule::Batch if self.layout.is_by_output() => Err(StepError::BatchByOutput),
+            _ => Ok(()),
+        }
     }
 
     /// Checks what a step is given; returns the plan of the batch schedule. `lean_scratch` floats of the workspace

@@ -18,7 +18,7 @@ pub(super) const BLOCK: usize = 16;
 
 /// Whether a block of members can compute it.
 pub(super) const fn takes(layer: &Layer) -> bool {
-    matches!(layer.kind, Kind::Dense { .. } | Kind::Activation) && layer.residual == 0
+    matches!(layer.kind, Kind::Dense { by_output: false, .. } | Kind::Activation) && layer.residual == 0
 }
 
 /// Floats of workspace for a step of a block.

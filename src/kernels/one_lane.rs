@@ -10,7 +10,7 @@ use super::rows::BLOCK;
 use crate::activation::{Activation, Activations};
 use crate::optimizer::Rule;
 use crate::parts;
-use crate::simd::Scalar;
+use crate::simd::{Scalar, Simd};
 
 /// `y = activation(x·W + b)`, for some columns of W, one at least. Softmax is left to the caller.
 #[inline(always)]
@@ -49,6 +49,18 @@ pub(crate) fn forward<const FUSED: bool>(
             }
         }
     }
+    finish(s, bias, activation, among, y);
+}
+
+/// Bias and activation.
+#[inline(always)]
+fn finish<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    bias: &[f32],
+    activation: Activation,
+    among: Activations,
+    y: &mut [f32],
+) {
     s.add_bias(y, bias, activation == Activation::Relu);
     if has_own_pass(activation) {
         let activation = among.known(activation);
@@ -56,6 +68,157 @@ pub(crate) fn forward<const FUSED: bool>(
             *y = activation.value(s, *y);
         }
     }
+}
+
+/// As [`forward`], of weights that are stored by output: `weights: [y.len() × x.len()]`, rows of a layer of `width` outputs.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "as `forward`, which has three of them in one")]
+pub(crate) fn forward_by_output<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    x: &[f32],
+    weights: &[f32],
+    width: usize,
+    bias: &[f32],
+    activation: Activation,
+    among: Activations,
+    y: &mut [f32],
+) {
+    sums_by_output(s, x, weights, width, y);
+    finish(s, bias, activation, among, y);
+}
+
+/// The sums of [`forward_by_output`].
+#[inline(never)]
+fn sums_by_output<const FUSED: bool>(s: Scalar<FUSED>, x: &[f32], weights: &[f32], width: usize, y: &mut [f32]) {
+    if width == 1 {
+        if let Some(y) = y.first_mut() {
+            *y = s.dot(x, weights);
+        }
+    } else {
+        // A block of inputs, to sums from an output on.
+        let sums = |begin: usize, output: usize, sums: &mut [f32]| {
+            let Some(weights) = weights.get(output * x.len() + begin..) else { return };
+            let Some(block) = x.get(begin..x.len().min(begin + BLOCK)) else { return };
+            match width {
+                ..=NARROW => s.row_four_chain_sums(block, weights, x.len(), sums),
+                _ => s.row_sums(block, weights, x.len(), sums),
+            }
+        };
+        sums(0, 0, y);
+        for begin in (BLOCK..x.len()).step_by(BLOCK) {
+            for (row, y) in y.chunks_mut(NARROW).enumerate() {
+                let mut more = [0.0; NARROW];
+                let more = parts::part_mut(&mut more, 0..y.len());
+                sums(begin, NARROW * row, more);
+                for (y, &more) in y.iter_mut().zip(&*more) {
+                    *y += more;
+                }
+            }
+        }
+    }
+}
+
+/// Some outputs of a layer backwards whose weights are stored by output: of `delta`, and behind their rows of weights, if the
+/// gradient has so many parameters, the bias of the outputs `all`. What is wanted below goes to `below`: it is then of the whole layer.
+#[inline(always)]
+pub(crate) fn layer_by_output<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    delta: &[f32],
+    all: &[f32],
+    x: &[f32],
+    below: Option<&mut [f32]>,
+    gradient: Gradient<'_>,
+) {
+    if let Some(below) = below {
+        delta_by_output(s, delta, gradient.params(), below);
+    }
+    match gradient {
+        Gradient::Apply(Rule::Sgd { minus_rate }, params, _) => sgd_by_output(s, delta, all, x, minus_rate, params),
+        Gradient::Apply(rule @ Rule::Adam { .. }, params, state) => {
+            adam_by_output(s, delta, all, x, &rule, params, state);
+        }
+        gradient => any_rule_by_output(s, delta, all, x, gradient),
+    }
+}
+
+/// What is wanted below: sixteen partial sums down each column.
+#[inline(never)]
+fn delta_by_output<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], weights: &[f32], below: &mut [f32]) {
+    let inputs = below.len();
+    for (i, below) in below.iter_mut().enumerate() {
+        let mut sums = [0.0; 16];
+        for (j, &delta) in delta.iter().enumerate() {
+            let w = parts::element(weights, j * inputs + i);
+            sums[j % 16] = s.mul_add(w, delta, sums[j % 16]);
+        }
+        *below = s.fold(sums);
+    }
+}
+
+#[inline(never)]
+fn sgd_by_output<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    delta: &[f32],
+    all: &[f32],
+    x: &[f32],
+    minus_rate: f32,
+    params: &mut [f32],
+) {
+    let Some((weights, bias)) = params.split_at_mut_checked(delta.len() * x.len()) else { return };
+    s.update_rows_by_output(x, minus_rate, delta, weights);
+    if !bias.is_empty() {
+        s.add_scaled(minus_rate, all, bias);
+    }
+}
+
+#[inline(never)]
+fn adam_by_output<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    delta: &[f32],
+    all: &[f32],
+    x: &[f32],
+    rule: &Rule,
+    params: &mut [f32],
+    [m, v]: [&mut [f32]; 2],
+) {
+    let split = [params, m, v].map(|part| part.split_at_mut_checked(delta.len() * x.len()));
+    let [Some((params, bias)), Some((m, bias_m)), Some((v, bias_v))] = split else { return };
+    if !params.is_empty() {
+        s.adam(rule, delta, x, params, m, v);
+    }
+    if !bias.is_empty() {
+        s.adam(rule, &[1.0], all, bias, bias_m, bias_v);
+    }
+}
+
+/// Whatever becomes of the gradient.
+#[inline(never)]
+fn any_rule_by_output<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    delta: &[f32],
+    all: &[f32],
+    x: &[f32],
+    mut gradient: Gradient<'_>,
+) {
+    for (j, &delta) in delta.iter().enumerate() {
+        gradient.row(s, x, j, delta, None);
+    }
+    let weights = delta.len() * x.len();
+    if gradient.params().len() > weights {
+        bias_by_output(s, all, weights, gradient);
+    }
+}
+
+/// The bias behind `weights` parameters.
+fn bias_by_output<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], weights: usize, gradient: Gradient<'_>) {
+    let mut gradient = match gradient {
+        Gradient::Apply(rule, params, state) => {
+            let [first, second] = state.map(|state| parts::from_mut(state, weights.min(state.len())));
+            Gradient::Apply(rule, parts::from_mut(params, weights), [first, second])
+        }
+        Gradient::Add(params, sums) => Gradient::Add(parts::from(params, weights), parts::from_mut(sums, weights)),
+    };
+    gradient.row(s, delta, 0, 1.0, None);
 }
 
 /// A layer backwards: see [`lean::layer`](super::lean::layer).

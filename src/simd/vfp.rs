@@ -57,7 +57,7 @@ pub(super) fn column_sums<const FUSED: bool>(x: &[f32], w: &[f32], width: usize,
         // SAFETY: the caller has seen that the last row reaches the last sum; the others begin before it.
         unsafe { of!(FUSED, forward::sums16(x.as_ptr(), x.len(), w.as_ptr(), 4 * width, sums.as_mut_ptr(), blocks)) };
     }
-    by_fours(16 * blocks, sums, |at, sums| {
+    by_some::<4>(16 * blocks, sums, |at, sums| {
         // SAFETY: as above; these four columns are among those.
         unsafe { of!(FUSED, forward::sums4(x.as_ptr(), x.len(), w.as_ptr().add(at), 4 * width, sums)) };
     })
@@ -66,22 +66,22 @@ pub(super) fn column_sums<const FUSED: bool>(x: &[f32], w: &[f32], width: usize,
 /// As [`column_sums`], in four chains.
 #[inline(always)]
 pub(super) fn four_chain_sums<const FUSED: bool>(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) -> bool {
-    by_fours(0, sums, |at, sums| {
+    by_some::<4>(0, sums, |at, sums| {
         // SAFETY: as above.
         unsafe { of!(FUSED, forward::four_chains4(x.as_ptr(), x.len(), w.as_ptr().add(at), 4 * width, sums)) };
     })
 }
 
-/// Calls `f` for four sums at a time, from column `from` on, with where they begin; the last four may take in some
-/// that are done. False if there are fewer than four in all.
+/// Calls `f` for N sums at a time, from number `from` on, with where they begin; the last N may take in some
+/// that are done. False if there are fewer than N in all.
 #[inline(always)]
-fn by_fours(from: usize, sums: &mut [f32], f: impl Fn(usize, *mut f32)) -> bool {
-    let Some(last) = sums.len().checked_sub(4) else { return false };
-    let mut column = from;
-    while column < sums.len() {
-        let at = column.min(last);
+fn by_some<const N: usize>(from: usize, sums: &mut [f32], f: impl Fn(usize, *mut f32)) -> bool {
+    let Some(last) = sums.len().checked_sub(N) else { return false };
+    let mut next = from;
+    while next < sums.len() {
+        let at = next.min(last);
         f(at, parts::from_mut(sums, at).as_mut_ptr());
-        column += 4;
+        next += N;
     }
     true
 }
@@ -105,6 +105,84 @@ pub(super) fn update_rows<const FUSED: bool>(
     // SAFETY: there is a row of `width` weights for each input, with at least 16 for each block, and so many in the bias.
     unsafe { of!(FUSED, backward::update16(x, rows, w, 4 * width, minus_rate, delta.as_ptr(), blocks, bias)) };
     16 * blocks
+}
+
+/// The sums of [`Scalar::row_sums`](super::Scalar::row_sums); returns how many are done.
+#[inline(always)]
+pub(super) fn row_sums<const FUSED: bool>(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) -> usize {
+    if !reaches(x, w, width, sums) {
+        return 0;
+    }
+    let Some(last) = sums.len().checked_sub(4) else { return 0 };
+    let eights = sums.len() / 8;
+    if eights > 0 {
+        // SAFETY: the last row reaches the last term; the others begin before it.
+        unsafe {
+            of!(FUSED, by_output::row_sums8(x.as_ptr(), x.len(), w.as_ptr(), 4 * width, sums.as_mut_ptr(), eights))
+        };
+    }
+    // The last four may take in some that are done.
+    let mut next = 8 * eights;
+    while next < sums.len() {
+        let at = next.min(last);
+        let (w, sums) = (parts::from(w, at * width), parts::from_mut(sums, at));
+        // SAFETY: as above, four of these rows.
+        unsafe { of!(FUSED, by_output::row_sums4(x.as_ptr(), x.len(), w.as_ptr(), 4 * width, sums.as_mut_ptr(), 1)) };
+        next += 4;
+    }
+    sums.len()
+}
+
+/// As [`row_sums`], in four chains.
+#[inline(always)]
+pub(super) fn row_four_chain_sums<const FUSED: bool>(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) -> usize {
+    if !reaches(x, w, width, sums) {
+        return 0;
+    }
+    let is_done = by_some::<2>(0, sums, |at, sums| {
+        // SAFETY: as above, of two.
+        let w = unsafe { w.as_ptr().add(at * width) };
+        // SAFETY: as above, of two.
+        unsafe { of!(FUSED, by_output::row_four_chains2(x.as_ptr(), x.len(), w, 4 * width, sums)) };
+    });
+    if is_done { sums.len() } else { 0 }
+}
+
+/// Whether the last row of weights has one for each x.
+#[inline(always)]
+fn reaches(x: &[f32], w: &[f32], width: usize, sums: &[f32]) -> bool {
+    let last = sums.len().checked_sub(1).and_then(|last| last.checked_mul(width)?.checked_add(x.len()));
+    last.is_some_and(|last| last <= w.len())
+}
+
+/// Returns how many inputs' weights are done.
+#[inline(always)]
+pub(super) fn update_rows_by_output<const FUSED: bool>(
+    x: &[f32],
+    minus_rate: f32,
+    delta: &[f32],
+    w: &mut [f32],
+) -> usize {
+    let inputs = x.len();
+    if inputs < 4 || delta.is_empty() || delta.len().checked_mul(inputs).is_none_or(|all| all > w.len()) {
+        return 0;
+    }
+    let (blocks, rest) = (inputs / 16, inputs % 16 & !3);
+    let (delta, outputs, step) = (delta.as_ptr(), delta.len(), 4 * inputs);
+    // SAFETY: there is a row of weights, one for each input, for each delta.
+    unsafe {
+        if blocks > 0 {
+            of!(FUSED, by_output::update16(delta, outputs, w.as_mut_ptr(), step, minus_rate, x.as_ptr(), blocks));
+        }
+        let (x, w) = (x.as_ptr().add(16 * blocks), w.as_mut_ptr().add(16 * blocks));
+        match rest {
+            12 => of!(FUSED, by_output::update12(delta, outputs, w, step, minus_rate, x)),
+            8 => of!(FUSED, by_output::update8(delta, outputs, w, step, minus_rate, x)),
+            4 => of!(FUSED, by_output::update4(delta, outputs, w, step, minus_rate, x)),
+            _ => {}
+        }
+    }
+    inputs & !3
 }
 
 /// Whether it is done: here it is.

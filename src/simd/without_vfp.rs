@@ -18,6 +18,21 @@ pub(super) fn update_rows<const FUSED: bool>(_: &[f32], _: f32, _: &[f32], _: &m
 }
 
 #[inline(always)]
+pub(super) fn row_sums<const FUSED: bool>(_: &[f32], _: &[f32], _: usize, _: &mut [f32]) -> usize {
+    0
+}
+
+#[inline(always)]
+pub(super) fn row_four_chain_sums<const FUSED: bool>(_: &[f32], _: &[f32], _: usize, _: &mut [f32]) -> usize {
+    0
+}
+
+#[inline(always)]
+pub(super) fn update_rows_by_output<const FUSED: bool>(_: &[f32], _: f32, _: &[f32], _: &mut [f32]) -> usize {
+    0
+}
+
+#[inline(always)]
 pub(super) fn one_output_relu<const FUSED: bool>(_: &mut [f32], _: f32, _: f32, _: &mut [f32]) -> bool {
     false
 }

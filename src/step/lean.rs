@@ -9,6 +9,7 @@
 use super::layers::pre_activations;
 use super::plan::moments_len;
 use super::{Delta, Mlp, Mode, Update};
+use crate::Arithmetic;
 use crate::activation::Activation;
 use crate::backend::Engine;
 use crate::kernels::{
@@ -20,7 +21,7 @@ use crate::layout::{Layout, Place, Source};
 use crate::loss::Objective;
 use crate::optimizer::Rule;
 use crate::parts;
-use crate::simd::{dispatch, on_one_lane};
+use crate::simd::{Scalar, dispatch, on_one_lane};
 use core::ops::Range;
 
 impl Layout<'_> {
@@ -105,6 +106,16 @@ fn layers_forward(
     let last = mlp.layout.layers().len() - 1;
     let (mut at, mut before) = (0, 0);
     let mut place = mlp.layout.first();
+    if mlp.layout.is_by_output() {
+        // Before the loop, where sizes are constants, too.
+        let activation = if stop_short && last == 0 { Activation::Linear } else { place.layer.activation };
+        let (weights, bias) = place.split(params);
+        let Some(y) = workspace.get_mut(..place.outputs) else { return };
+        some_outputs(mlp, x, weights, place.outputs, bias, activation, y);
+        at = block_len(&mlp.layout, &place);
+        let Some(above) = mlp.layout.above(&place) else { return };
+        place = above;
+    }
     loop {
         let Some((below, block)) = workspace.split_at_mut_checked(at) else { return };
         let feed = if place.index == 0 { Some(x) } else { below.get(before..before + place.inputs) };
@@ -179,6 +190,48 @@ pub(super) fn some_columns(
         s => kernels::one_lane_forward(s, x, columns, bias, activation, mlp.layout.activations(), y);
         dispatch!(mlp.engine.isa, s => kernels::one_sample_forward(s, x, columns, bias, activation, y))
     );
+}
+
+/// On one lane, whatever the instruction set: the arithmetic is that of `$isa`.
+macro_rules! on_any_lane {
+    ($isa:expr, $s:ident => $call:expr) => {
+        on_one_lane!(
+            $isa,
+            $s => $call;
+            match $isa.arithmetic() {
+                Arithmetic::Portable => { let $s = Scalar::<false>; $call }
+                Arithmetic::Fused => { let $s = Scalar::<true>; $call }
+            }
+        )
+    };
+}
+
+/// Some outputs of the first layer, of `width` outputs in all, whose weights are stored by output.
+#[inline(always)]
+pub(super) fn some_outputs(
+    mlp: &Mlp<'_>,
+    x: &[f32],
+    weights: &[f32],
+    width: usize,
+    bias: &[f32],
+    activation: Activation,
+    y: &mut [f32],
+) {
+    let among = mlp.layout.activations();
+    on_any_lane!(mlp.engine.isa, s => kernels::forward_by_output(s, x, weights, width, bias, activation, among, y));
+}
+
+/// The same backwards: see [`kernels::layer_by_output`].
+#[inline(always)]
+pub(super) fn some_outputs_back(
+    mlp: &Mlp<'_>,
+    delta: &[f32],
+    all: &[f32],
+    x: &[f32],
+    below: Option<&mut [f32]>,
+    gradient: Gradient<'_>,
+) {
+    on_any_lane!(mlp.engine.isa, s => kernels::layer_by_output(s, delta, all, x, below, gradient));
 }
 
 /// What follows the pre-activations in `values`, which have room for what is kept beside them.
@@ -300,7 +353,7 @@ fn layers_backward(
     let Some(x) = x.get(..layout.inputs()) else { return };
     let Some(workspace) = workspace.get_mut(..layout.lean_workspace_len()) else { return };
     let (mut end, mut params_end) = (layout.lean_workspace_len(), layout.trainable_len());
-    for l in (0..layout.layers().len()).rev() {
+    for l in (usize::from(layout.is_by_output())..layout.layers().len()).rev() {
         let place = layout.below(l, params_end);
         params_end = place.offset;
         end -= block_len(layout, &place);
@@ -321,6 +374,11 @@ fn layers_backward(
         };
         let Some(delta) = delta.get(..place.outputs) else { return };
         plain(delta, neurons, target.of(place.range()));
+    }
+    if layout.is_by_output() {
+        let place = layout.first();
+        let Some(delta) = workspace.get(..place.outputs) else { return };
+        some_outputs_back(mlp, delta, delta, x, input_delta.take(), target.of(place.range()));
     }
     if let Update::Store { params, gradient } = target {
         mlp.penalize(params, gradient);

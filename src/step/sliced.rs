@@ -1,7 +1,8 @@
 //! A training step in slices, between which something else can run.
 //!
 //! Forwards a slice is some columns of a layer's weights, backwards some rows: the sums of a column, and all that becomes
-//! of a row, ask nothing of the others, so wherever a step is cut, the bits are those of the whole.
+//! of a row, ask nothing of the others, so wherever a step is cut, the bits are those of the whole. Of a layer that
+//! is stored by output it is some outputs either way, and last the bias.
 
 use super::lean::{self, block_len, kept_end};
 use super::{Mlp, StepLoss, Trainer, Update};
@@ -41,13 +42,13 @@ pub struct SlicedStep<'p> {
 /// What comes next.
 #[derive(Clone, Copy, Debug)]
 enum At {
-    /// Columns of a layer's weights, from this one on.
+    /// Columns of a layer's weights, from this one on: its outputs.
     Forward { layer: usize, column: usize },
     /// The loss of the data.
     Loss,
     /// A layer's penalty, to be added to the sum of those before.
     Penalty { layer: usize, data: f32, sum: f32 },
-    /// Rows of a layer's weights, from this one on.
+    /// Rows of a layer's weights as they are stored, from this one on; the last is the bias.
     Backward { layer: usize, row: usize, loss: f32 },
     /// Nothing.
     End(Result<f32, StepError>),
@@ -113,7 +114,7 @@ impl Trainer<'_> {
     /// Takes the next slice of a step, and returns the loss (that of the sample before the step, penalties included) if it was the last.
     ///
     /// A slice is at most `weights` weights of one layer, but at least those of one neuron: forwards of one of the layer's own (a column
-    /// of W), backwards of one of those that feed it (a row). The loss (with softmax) is a slice. So is, as a whole, a layer that is not
+    /// of W), backwards of one of those that feed it (a row; of the layer's own where it is stored by output). The loss (with softmax) is a slice. So is, as a whole, a layer that is not
     /// dense; what follows the sums of a dense layer where that is more than an activation whose slope its value gives (GELU and
     /// its like, dropout, a residual connection); and a layer's penalty. The number of slices depends on the layout and on
     /// `weights` alone.
@@ -197,9 +198,15 @@ impl Trainer<'_> {
         } else {
             (count, parts::span(bias, column, count))
         };
-        let columns = Columns { weights: matrix, width: place.outputs, first: column };
-        let activation = if is_plain { activation } else { Activation::Linear };
-        lean::some_columns(mlp, feed, columns, bias, activation, parts::span_mut(block, column, count));
+        let y = parts::span_mut(block, column, count);
+        if place.layer.is_by_output() {
+            let rows = parts::span(matrix, column * place.inputs, count * place.inputs);
+            lean::some_outputs(mlp, feed, rows, place.outputs, bias, activation, y);
+        } else {
+            let columns = Columns { weights: matrix, width: place.outputs, first: column };
+            let activation = if is_plain { activation } else { Activation::Linear };
+            lean::some_columns(mlp, feed, columns, bias, activation, y);
+        }
         match column + count {
             column if is_plain && column == place.outputs => next,
             column => At::Forward { layer, column },
@@ -245,6 +252,20 @@ impl Trainer<'_> {
         let rule = self.optimizer().rule_of(step.scalars);
         let SlicedStep { x, params, state: [first, second], workspace, .. } = step;
         let (place, start) = (layout.place(layer), layout.lean_offset(layer));
+        if place.layer.is_by_output() {
+            let row_end = row + rows_of_slice(weights, place.inputs, place.outputs + 1 - row);
+            let delta = parts::span(workspace, start, place.outputs);
+            let rows = row.min(place.outputs)..row_end.min(place.outputs);
+            let bias = if row_end > place.outputs { place.outputs } else { 0 };
+            let range = place.offset + rows.start * place.inputs..place.offset + rows.end * place.inputs + bias;
+            let gradient = lean::update_of(rule, params, [first, second], range);
+            lean::some_outputs_back(mlp, parts::part(delta, rows), delta, x, None, gradient);
+            return match row_end {
+                row if row <= place.outputs => At::Backward { layer, row, loss },
+                // It is the first layer.
+                _ => At::End(Ok(loss)),
+            };
+        }
         let is_simple = lean::is_simple(layout, &place);
         let all = if is_simple || is_dense(&place) { place.inputs + 1 } else { 1 };
         let end = row + rows_of_slice(weights, place.outputs, all - row);

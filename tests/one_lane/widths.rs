@@ -31,11 +31,11 @@ impl Default for Memory {
     }
 }
 
-/// A hash of all parameters and outputs on the way.
+/// A hash of all parameters and outputs on the way, of networks whose first layer is stored by output or not.
 ///
 /// # Errors
 /// [`StepError`], if a network doesn't fit the memory.
-pub fn hash_of_all(isa: Isa, memory: &mut Memory) -> Result<u64, StepError> {
+pub fn hash_of_all(isa: Isa, by_output: bool, memory: &mut Memory) -> Result<u64, StepError> {
     let optimizers =
         [Optimizer::Sgd(Sgd::new(0.1)), Optimizer::Adam(Adam::new(0.01)), Optimizer::Sgd(Sgd::new(0.1).momentum(0.9))];
     let mut all = 0_u64;
@@ -48,7 +48,9 @@ pub fn hash_of_all(isa: Isa, memory: &mut Memory) -> Result<u64, StepError> {
                 // Over 36 networks each optimizer meets each number of outputs above each activation.
                 let optimizer = optimizers[seed / 2 % optimizers.len()];
                 let outputs = OUTPUTS[seed / 6 % OUTPUTS.len()];
-                let layers = [Layer::dense(width, activation), Layer::dense(outputs, Activation::Linear)];
+                let first = Layer::dense(width, activation);
+                let first = if by_output { first.by_output() } else { first };
+                let layers = [first, Layer::dense(outputs, Activation::Linear)];
                 let layout = Layout::new(inputs, &layers).map_err(|_| StepError::TooLarge)?;
                 all = all.rotate_left(7) ^ hash_of(isa, layout, optimizer, seed as u64, memory)?;
             }

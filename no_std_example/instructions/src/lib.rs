@@ -18,9 +18,9 @@ pub const WARM: u64 = 20;
 pub const COUNTED: u64 = 10;
 
 /// The network of the seed script.
-pub const SEED: Layout = microprop::layout!(20 => dense(64, Relu), dense(1, Sigmoid));
+pub const SEED: Layout = microprop::layout!(20 => dense(64, Relu).by_output(), dense(1, Sigmoid));
 /// A network for the windows of a motion sensor.
-pub const SENSOR: Layout = microprop::layout!(60 => dense(32, Relu), dense(16, Relu), dense(4, Softmax));
+pub const SENSOR: Layout = microprop::layout!(60 => dense(32, Relu).by_output(), dense(16, Relu), dense(4, Softmax));
 /// The smallest that learns XOR.
 pub const XOR: Layout = microprop::layout!(2 => dense(3, Sigmoid), dense(1, Sigmoid));
 

@@ -45,5 +45,7 @@ macro_rules! divisor4 {
 
 #[path = "backward.rs"]
 pub(super) mod backward;
+#[path = "by_output.rs"]
+pub(super) mod by_output;
 #[path = "forward.rs"]
 pub(super) mod forward;

@@ -1,0 +1,422 @@
+//! A layer whose weights are stored by output: sums along rows, and the update of rows whose delta is not ±0.
+
+use core::arch::naked_asm;
+
+/// Weights of two rows, in some registers each, times x, added to `$a` and `$b`, term by term.
+macro_rules! two_rows {
+    ($a:literal $b:literal: $($x:literal $wa:literal $wb:literal),+) => {
+        concat!($(add_products!($a $wa $x $wa, $b $wb $x $wb)),+)
+    };
+}
+
+/// Eight terms of the rows at `$ra` and `$rb`; x is in s4 to s11.
+macro_rules! eight_of_two {
+    ($a:literal $ra:literal, $b:literal $rb:literal) => {
+        concat!(
+            "vldmia ", $ra, "!, {{s16-s23}}\n",
+            "vldmia ", $rb, "!, {{s24-s31}}\n",
+            two_rows!($a $b: "s4" "s16" "s24", "s5" "s17" "s25", "s6" "s18" "s26", "s7" "s19" "s27",
+                "s8" "s20" "s28", "s9" "s21" "s29", "s10" "s22" "s30", "s11" "s23" "s31"),
+        )
+    };
+}
+
+/// Four terms of the rows at `$ra` and `$rb`; x is in s4 to s7.
+macro_rules! four_of_two {
+    ($a:literal $ra:literal, $b:literal $rb:literal) => {
+        concat!(
+            "vldmia ", $ra, "!, {{s16-s19}}\n",
+            "vldmia ", $rb, "!, {{s24-s27}}\n",
+            two_rows!($a $b: "s4" "s16" "s24", "s5" "s17" "s25", "s6" "s18" "s26", "s7" "s19" "s27"),
+        )
+    };
+}
+
+/// `sums[j] = Σₖ x[k]·w[j·w_step + k]` for `fours` times four rows j, each sum one chain from +0. The step is in bytes;
+/// at least four rows, any number of terms.
+///
+/// # Safety
+/// All that the formula reads and writes is there.
+#[unsafe(naked)]
+pub(in crate::simd::vfp) unsafe extern "C" fn row_sums4(
+    x: *const f32,
+    n: usize,
+    w: *const f32,
+    w_step: usize,
+    sums: *mut f32,
+    fours: usize,
+) {
+    naked_asm!(
+        fpu!(),
+        "push    {{r4-r11}}",
+        "vpush   {{s16-s31}}",
+        "ldr     r8, [sp, #96]",  // sums
+        "ldr     r9, [sp, #100]", // fours
+        "mov     r12, #0",
+        "1:",
+        "add     r4, r2, r3",
+        "add     r5, r4, r3",
+        "add     r6, r5, r3",
+        "add     r11, r6, r3",
+        "mov     r7, r0",
+        "vmov    d0, r12, r12",
+        "vmov    d1, r12, r12",
+        "subs    r10, r1, #8",
+        "blt     3f",
+        "2:",
+        "vldmia  r7!, {{s4-s11}}",
+        eight_of_two!("s0" "r2", "s1" "r4"),
+        eight_of_two!("s2" "r5", "s3" "r6"),
+        "subs    r10, r10, #8",
+        "bge     2b",
+        "3:",
+        "adds    r10, r10, #4", // what is left: fewer than eight
+        "blt     4f",
+        "vldmia  r7!, {{s4-s7}}",
+        four_of_two!("s0" "r2", "s1" "r4"),
+        four_of_two!("s2" "r5", "s3" "r6"),
+        "subs    r10, r10, #4",
+        "4:",
+        "adds    r10, r10, #4",
+        "beq     6f",
+        "5:",
+        "vldmia  r7!, {{s4}}",
+        "vldmia  r2!, {{s16}}",
+        "vldmia  r4!, {{s17}}",
+        "vldmia  r5!, {{s18}}",
+        "vldmia  r6!, {{s19}}",
+        add_products!("s0" "s16" "s4" "s16", "s1" "s17" "s4" "s17", "s2" "s18" "s4" "s18", "s3" "s19" "s4" "s19"),
+        "subs    r10, r10, #1",
+        "bne     5b",
+        "6:",
+        "vstmia  r8!, {{s0-s3}}",
+        "mov     r2, r11",
+        "subs    r9, r9, #1",
+        "bne     1b",
+        "vpop    {{s16-s31}}",
+        "pop     {{r4-r11}}",
+        "bx      lr",
+    )
+}
+
+/// [`row_sums4`] for `eights` times eight rows.
+///
+/// # Safety
+/// As there.
+#[unsafe(naked)]
+pub(in crate::simd::vfp) unsafe extern "C" fn row_sums8(
+    x: *const f32,
+    n: usize,
+    w: *const f32,
+    w_step: usize,
+    sums: *mut f32,
+    eights: usize,
+) {
+    /// Eight terms of two rows; x is in s8 to s15.
+    macro_rules! eight {
+        ($a:literal $ra:literal, $b:literal $rb:literal) => {
+            concat!(
+                "vldmia ", $ra, "!, {{s16-s23}}\n",
+                "vldmia ", $rb, "!, {{s24-s31}}\n",
+                two_rows!($a $b: "s8" "s16" "s24", "s9" "s17" "s25", "s10" "s18" "s26", "s11" "s19" "s27",
+                    "s12" "s20" "s28", "s13" "s21" "s29", "s14" "s22" "s30", "s15" "s23" "s31"),
+            )
+        };
+    }
+    /// Four terms of four rows; x is in s8 to s11.
+    macro_rules! four {
+        ($a:literal $ra:literal, $b:literal $rb:literal, $c:literal $rc:literal, $d:literal $rd:literal) => {
+            concat!(
+                "vldmia ", $ra, "!, {{s16-s19}}\n",
+                "vldmia ", $rb, "!, {{s20-s23}}\n",
+                "vldmia ", $rc, "!, {{s24-s27}}\n",
+                "vldmia ", $rd, "!, {{s28-s31}}\n",
+                add_products!($a "s16" "s8" "s16", $b "s20" "s8" "s20", $c "s24" "s8" "s24", $d "s28" "s8" "s28"),
+                add_products!($a "s17" "s9" "s17", $b "s21" "s9" "s21", $c "s25" "s9" "s25", $d "s29" "s9" "s29"),
+                add_products!($a "s18" "s10" "s18", $b "s22" "s10" "s22", $c "s26" "s10" "s26", $d "s30" "s10" "s30"),
+                add_products!($a "s19" "s11" "s19", $b "s23" "s11" "s23", $c "s27" "s11" "s27", $d "s31" "s11" "s31"),
+            )
+        };
+    }
+    naked_asm!(
+        fpu!(),
+        "push    {{r4-r11, lr}}",
+        "vpush   {{s16-s31}}",
+        // Sums at [sp, #100], eights at [sp, #104].
+        "1:",
+        "add     r4, r2, r3",
+        "add     r5, r4, r3",
+        "add     r6, r5, r3",
+        "add     r7, r6, r3",
+        "add     r8, r7, r3",
+        "add     r9, r8, r3",
+        "add     r10, r9, r3",
+        "add     r11, r10, r3", // where the next eight begin
+        "mov     r12, #0",
+        "vmov    d0, r12, r12",
+        "vmov    d1, r12, r12",
+        "vmov    d2, r12, r12",
+        "vmov    d3, r12, r12",
+        "mov     r12, r0",
+        "subs    lr, r1, #8",
+        "blt     3f",
+        "2:",
+        "vldmia  r12!, {{s8-s15}}",
+        eight!("s0" "r2", "s1" "r4"),
+        eight!("s2" "r5", "s3" "r6"),
+        eight!("s4" "r7", "s5" "r8"),
+        eight!("s6" "r9", "s7" "r10"),
+        "subs    lr, lr, #8",
+        "bge     2b",
+        "3:",
+        "adds    lr, lr, #4", // what is left: fewer than eight
+        "blt     4f",
+        "vldmia  r12!, {{s8-s11}}",
+        four!("s0" "r2", "s1" "r4", "s2" "r5", "s3" "r6"),
+        four!("s4" "r7", "s5" "r8", "s6" "r9", "s7" "r10"),
+        "subs    lr, lr, #4",
+        "4:",
+        "adds    lr, lr, #4",
+        "beq     6f",
+        "5:",
+        "vldmia  r12!, {{s8}}",
+        "vldmia  r2!, {{s16}}",
+        "vldmia  r4!, {{s17}}",
+        "vldmia  r5!, {{s18}}",
+        "vldmia  r6!, {{s19}}",
+        "vldmia  r7!, {{s20}}",
+        "vldmia  r8!, {{s21}}",
+        "vldmia  r9!, {{s22}}",
+        "vldmia  r10!, {{s23}}",
+        add_products!("s0" "s16" "s8" "s16", "s1" "s17" "s8" "s17", "s2" "s18" "s8" "s18", "s3" "s19" "s8" "s19"),
+        add_products!("s4" "s20" "s8" "s20", "s5" "s21" "s8" "s21", "s6" "s22" "s8" "s22", "s7" "s23" "s8" "s23"),
+        "subs    lr, lr, #1",
+        "bne     5b",
+        "6:",
+        "ldrd    r12, lr, [sp, #100]",
+        "mov     r2, r11",
+        "vstmia  r12!, {{s0-s7}}",
+        "subs    lr, lr, #1",
+        "strd    r12, lr, [sp, #100]",
+        "bne     1b",
+        "vpop    {{s16-s31}}",
+        "pop     {{r4-r11, pc}}",
+    )
+}
+
+/// `sums[j] = Σₖ x[k]·w[j·w_step + k]` for two rows j, each in four chains from +0 by k mod 4, joined (0+1)+(2+3). The step
+/// is in bytes; any number of terms.
+///
+/// # Safety
+/// All that the formula reads and writes is there.
+#[unsafe(naked)]
+pub(in crate::simd::vfp) unsafe extern "C" fn row_four_chains2(
+    x: *const f32,
+    n: usize,
+    w: *const f32,
+    w_step: usize,
+    sums: *mut f32,
+) {
+    /// A term of both rows: chains `$a` and `$b`.
+    macro_rules! term {
+        ($a:literal $b:literal) => {
+            concat!(
+                "vldmia r0!, {{s8}}\n",
+                "vldmia r2!, {{s16}}\n",
+                "vldmia r3!, {{s20}}\n",
+                add_products!($a "s16" "s8" "s16", $b "s20" "s8" "s20"),
+            )
+        };
+    }
+    naked_asm!(
+        fpu!(),
+        "vpush   {{s16-s23}}",
+        "add     r3, r2, r3",
+        "mov     r12, #0",
+        "vmov    d0, r12, r12",
+        "vmov    d1, r12, r12",
+        "vmov    d2, r12, r12",
+        "vmov    d3, r12, r12",
+        "subs    r1, r1, #4",
+        "blt     3f",
+        "2:",
+        "vldmia  r0!, {{s8-s11}}",
+        "vldmia  r2!, {{s16-s19}}",
+        "vldmia  r3!, {{s20-s23}}",
+        add_products!(
+            "s0" "s16" "s8" "s16", "s1" "s17" "s9" "s17", "s2" "s18" "s10" "s18", "s3" "s19" "s11" "s19",
+            "s4" "s20" "s8" "s20", "s5" "s21" "s9" "s21", "s6" "s22" "s10" "s22", "s7" "s23" "s11" "s23"
+        ),
+        "subs    r1, r1, #4",
+        "bge     2b",
+        "3:",
+        "adds    r1, r1, #4", // what is left: fewer than four
+        "beq     4f",
+        term!("s0" "s4"),
+        "subs    r1, r1, #1",
+        "beq     4f",
+        term!("s1" "s5"),
+        "subs    r1, r1, #1",
+        "beq     4f",
+        term!("s2" "s6"),
+        "4:",
+        "vpop    {{s16-s23}}",
+        "vadd.f32 s0, s0, s1",
+        "vadd.f32 s2, s2, s3",
+        "vadd.f32 s4, s4, s5",
+        "vadd.f32 s6, s6, s7",
+        "vadd.f32 s0, s0, s2",
+        "vadd.f32 s1, s4, s6",
+        "ldr     r12, [sp]",
+        "vstmia  r12, {{s0-s1}}",
+        "bx      lr",
+    )
+}
+
+/// A row whose delta is in `$delta`: `$update` moves r8 by sixteen, unless the delta is ±0.
+macro_rules! update_row16 {
+    ($delta:literal, $zero:literal, $next:literal) => {
+        concat!(
+            "lsls r12, ", $delta, ", #1\n",
+            "beq ", $zero, "f\n",
+            "vmov s24, ", $delta, "\n",
+            update8!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
+            update8!("s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15"),
+            "add r8, r8, r10\n",
+            $next, ":\n",
+        )
+    };
+}
+
+/// `w[j·w_step + 16b + k] += (minus_rate·x[16b + k])·delta[j]` for `n` rows j whose delta is not ±0, and `blocks` blocks b;
+/// at least one of each. The step is in bytes.
+///
+/// # Safety
+/// All that the formula reads and writes is there.
+#[unsafe(naked)]
+pub(in crate::simd::vfp) unsafe extern "C" fn update16(
+    delta: *const f32,
+    n: usize,
+    w: *mut f32,
+    w_step: usize,
+    minus_rate: f32,
+    x: *const f32,
+    blocks: usize,
+) {
+    naked_asm!(
+        fpu!(),
+        "push    {{r4-r11, lr}}",
+        "vpush   {{s16-s29}}",
+        "vmov.f32 s25, s0",
+        "ldr     r4, [sp, #92]", // x
+        "ldr     r5, [sp, #96]", // blocks
+        "sub     r10, r3, #64",
+        "20:",
+        "vldmia  r4!, {{s0-s15}}",
+        each!("vmul.f32": "s0" "s25" "s0", "s1" "s25" "s1", "s2" "s25" "s2", "s3" "s25" "s3",
+            "s4" "s25" "s4", "s5" "s25" "s5", "s6" "s25" "s6", "s7" "s25" "s7"),
+        each!("vmul.f32": "s8" "s25" "s8", "s9" "s25" "s9", "s10" "s25" "s10", "s11" "s25" "s11",
+            "s12" "s25" "s12", "s13" "s25" "s13", "s14" "s25" "s14", "s15" "s25" "s15"),
+        "mov     r8, r2",
+        "mov     r6, r0",
+        "subs    r7, r1, #2",
+        "blt     22f",
+        "21:",
+        "ldrd    r9, r11, [r6], #8",
+        update_row16!("r9", "31", "41"),
+        update_row16!("r11", "32", "42"),
+        "subs    r7, r7, #2",
+        "bge     21b",
+        "22:",
+        "adds    r7, r7, #1",
+        "bne     23f",
+        "ldr     r9, [r6]", // an odd one
+        update_row16!("r9", "23", "43"),
+        "23:",
+        "add     r2, r2, #64",
+        "subs    r5, r5, #1",
+        "bne     20b",
+        "vpop    {{s16-s29}}",
+        "pop     {{r4-r11, pc}}",
+        "31: add r8, r8, r3",
+        "b       41b",
+        "32: add r8, r8, r3",
+        "b       42b",
+    )
+}
+
+/// Defines [`update16`] for one block of fewer: the registers that hold x, and the weights; minus the rate and each delta are in s31.
+macro_rules! update_block {
+    ($name:ident, $x:literal, $w:literal, $scale:expr, $products:expr) => {
+        /// [`update16`] for one block that is shorter.
+        ///
+        /// # Safety
+        /// As there.
+        #[unsafe(naked)]
+        pub(in crate::simd::vfp) unsafe extern "C" fn $name(
+            delta: *const f32,
+            n: usize,
+            w: *mut f32,
+            w_step: usize,
+            minus_rate: f32,
+            x: *const f32,
+        ) {
+            naked_asm!(
+                fpu!(),
+                "vpush   {{s16-s31}}",
+                "ldr     r12, [sp, #64]", // x
+                "vmov.f32 s31, s0",
+                concat!("vldmia  r12, {{", $x, "}}"),
+                $scale,
+                "2:",
+                "ldr     r12, [r0], #4",
+                "vmov    s31, r12",
+                "lsls    r12, r12, #1",
+                "beq     3f",
+                concat!("vldmia  r2, {{", $w, "}}"),
+                $products,
+                concat!("vstmia  r2, {{", $w, "}}"),
+                "3:",
+                "add     r2, r2, r3",
+                "subs    r1, r1, #1",
+                "bne     2b",
+                "vpop    {{s16-s31}}",
+                "bx      lr",
+            )
+        }
+    };
+}
+
+update_block!(
+    update12,
+    "s0-s11",
+    "s12-s23",
+    concat!(
+        each!("vmul.f32": "s0" "s31" "s0", "s1" "s31" "s1", "s2" "s31" "s2", "s3" "s31" "s3", "s4" "s31" "s4", "s5" "s31" "s5"),
+        each!("vmul.f32": "s6" "s31" "s6", "s7" "s31" "s7", "s8" "s31" "s8", "s9" "s31" "s9", "s10" "s31" "s10", "s11" "s31" "s11"),
+    ),
+    concat!(
+        add_products!("s12" "s0" "s31" "s24", "s13" "s1" "s31" "s25", "s14" "s2" "s31" "s26", "s15" "s3" "s31" "s27", "s16" "s4" "s31" "s28", "s17" "s5" "s31" "s29"),
+        add_products!("s18" "s6" "s31" "s24", "s19" "s7" "s31" "s25", "s20" "s8" "s31" "s26", "s21" "s9" "s31" "s27", "s22" "s10" "s31" "s28", "s23" "s11" "s31" "s29"),
+    )
+);
+update_block!(
+    update8,
+    "s0-s7",
+    "s12-s19",
+    concat!(
+        each!("vmul.f32": "s0" "s31" "s0", "s1" "s31" "s1", "s2" "s31" "s2", "s3" "s31" "s3"),
+        each!("vmul.f32": "s4" "s31" "s4", "s5" "s31" "s5", "s6" "s31" "s6", "s7" "s31" "s7"),
+    ),
+    add_products!(
+        "s12" "s0" "s31" "s20", "s13" "s1" "s31" "s21", "s14" "s2" "s31" "s22", "s15" "s3" "s31" "s23",
+        "s16" "s4" "s31" "s24", "s17" "s5" "s31" "s25", "s18" "s6" "s31" "s26", "s19" "s7" "s31" "s27"
+    )
+);
+update_block!(
+    update4,
+    "s0-s3",
+    "s12-s15",
+    each!("vmul.f32": "s0" "s31" "s0", "s1" "s31" "s1", "s2" "s31" "s2", "s3" "s31" "s3"),
+    add_products!("s12" "s0" "s31" "s20", "s13" "s1" "s31" "s21", "s14" "s2" "s31" "s22", "s15" "s3" "s31" "s23")
+);
