@@ -83,8 +83,12 @@ pub(crate) fn forward_by_output<const FUSED: bool>(
     among: Activations,
     y: &mut [f32],
 ) {
-    sums_by_output(s, x, weights, width, y);
-    finish(s, bias, activation, among, y);
+    if activation == Activation::Relu && width > NARROW && x.len() <= BLOCK {
+        s.row_sums_relu(x, weights, x.len(), bias, y);
+    } else {
+        sums_by_output(s, x, weights, width, y);
+        finish(s, bias, activation, among, y);
+    }
 }
 
 /// The sums of [`forward_by_output`].

@@ -18,6 +18,17 @@ impl<const FUSED: bool> Scalar<FUSED> {
         }
     }
 
+    /// The same sums, and then a bias and ReLU.
+    #[inline(always)]
+    pub(crate) fn row_sums_relu(self, x: &[f32], w: &[f32], width: usize, bias: &[f32], y: &mut [f32]) {
+        let done = vfp::row_sums_relu::<FUSED>(x, w, width, bias, y);
+        let y = parts::from_mut(y, done);
+        if !y.is_empty() {
+            self.row_sums(x, parts::from(w, done * width), width, y);
+            self.add_bias(y, parts::from(bias, done), true);
+        }
+    }
+
     /// The same sums in four chains by k mod 4, joined (0+1)+(2+3).
     #[inline(always)]
     pub(crate) fn row_four_chain_sums(self, x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) {

@@ -41,6 +41,39 @@ macro_rules! zero16 {
     };
 }
 
+/// What is not a number is a NaN without a sign from here on, so that a sign is that of a number. What FPSCR was is in the
+/// first register, the other is free.
+macro_rules! nan_of_one_sign {
+    ($before:literal $free:literal) => {
+        concat!(
+            "vmrs ",
+            $before,
+            ", FPSCR\n",
+            "orr ",
+            $free,
+            ", ",
+            $before,
+            ", #0x2000000\n",
+            "vmsr FPSCR, ",
+            $free,
+            "\n",
+        )
+    };
+}
+
+/// ReLU of s0 … s7 and a bias, in core registers; see [`nan_of_one_sign`]. r12 is overwritten.
+macro_rules! bias_relu8 {
+    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal =>
+        $ra:literal $rb:literal $rc:literal $rd:literal $re:literal $rf:literal $rg:literal $rh:literal) => {
+        concat!(
+            each!("vadd.f32": "s0" "s0" $a, "s1" "s1" $b, "s2" "s2" $c, "s3" "s3" $d),
+            each!("vadd.f32": "s4" "s4" $e, "s5" "s5" $f, "s6" "s6" $g, "s7" "s7" $h),
+            each!("vmov": $ra $rb "d0", $rc $rd "d1", $re $rf "d2", $rg $rh "d3"),
+            relu!($ra $rb $rc $rd $re $rf $rg $rh),
+        )
+    };
+}
+
 mod fused;
 mod portable;
 
@@ -66,6 +99,11 @@ pub(super) fn column_sums<const FUSED: bool>(x: &[f32], w: &[f32], width: usize,
 /// As [`column_sums`], in four chains.
 #[inline(always)]
 pub(super) fn four_chain_sums<const FUSED: bool>(x: &[f32], w: &[f32], width: usize, sums: &mut [f32]) -> bool {
+    if sums.len() == 16 {
+        // SAFETY: as above, of as many columns.
+        unsafe { of!(FUSED, forward::four_chains16(x.as_ptr(), x.len(), w.as_ptr(), 4 * width, sums.as_mut_ptr())) };
+        return true;
+    }
     by_some::<4>(0, sums, |at, sums| {
         // SAFETY: as above.
         unsafe { of!(FUSED, forward::four_chains4(x.as_ptr(), x.len(), w.as_ptr().add(at), 4 * width, sums)) };
@@ -131,6 +169,25 @@ pub(super) fn row_sums<const FUSED: bool>(x: &[f32], w: &[f32], width: usize, su
         next += 4;
     }
     sums.len()
+}
+
+/// As [`row_sums`], with bias and ReLU.
+#[inline(always)]
+pub(super) fn row_sums_relu<const FUSED: bool>(
+    x: &[f32],
+    w: &[f32],
+    width: usize,
+    bias: &[f32],
+    y: &mut [f32],
+) -> usize {
+    let eights = y.len() / 8;
+    if eights == 0 || bias.len() < y.len() || !reaches(x, w, width, y) {
+        return 0;
+    }
+    let (x, terms, w, y, bias) = (x.as_ptr(), x.len(), w.as_ptr(), y.as_mut_ptr(), bias.as_ptr());
+    // SAFETY: the last row reaches the last term, the others begin before it, and there is a bias for each.
+    unsafe { of!(FUSED, by_output::row_sums8_relu(x, terms, w, 4 * width, y, eights, bias)) };
+    8 * eights
 }
 
 /// As [`row_sums`], in four chains.

@@ -23,6 +23,11 @@ pub(super) fn row_sums<const FUSED: bool>(_: &[f32], _: &[f32], _: usize, _: &mu
 }
 
 #[inline(always)]
+pub(super) fn row_sums_relu<const FUSED: bool>(_: &[f32], _: &[f32], _: usize, _: &[f32], _: &mut [f32]) -> usize {
+    0
+}
+
+#[inline(always)]
 pub(super) fn row_four_chain_sums<const FUSED: bool>(_: &[f32], _: &[f32], _: usize, _: &mut [f32]) -> usize {
     0
 }

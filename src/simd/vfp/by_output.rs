@@ -99,6 +99,93 @@ pub(in crate::simd::vfp) unsafe extern "C" fn row_sums4(
     )
 }
 
+/// Eight terms of two rows; x is in s8 to s15.
+macro_rules! eight {
+    ($a:literal $ra:literal, $b:literal $rb:literal) => {
+        concat!(
+            "vldmia ", $ra, "!, {{s16-s23}}\n",
+            "vldmia ", $rb, "!, {{s24-s31}}\n",
+            two_rows!($a $b: "s8" "s16" "s24", "s9" "s17" "s25", "s10" "s18" "s26", "s11" "s19" "s27",
+                "s12" "s20" "s28", "s13" "s21" "s29", "s14" "s22" "s30", "s15" "s23" "s31"),
+        )
+    };
+}
+/// Four terms of four rows; x is in s8 to s11.
+macro_rules! four {
+    ($a:literal $ra:literal, $b:literal $rb:literal, $c:literal $rc:literal, $d:literal $rd:literal) => {
+        concat!(
+            "vldmia ", $ra, "!, {{s16-s19}}\n",
+            "vldmia ", $rb, "!, {{s20-s23}}\n",
+            "vldmia ", $rc, "!, {{s24-s27}}\n",
+            "vldmia ", $rd, "!, {{s28-s31}}\n",
+            add_products!($a "s16" "s8" "s16", $b "s20" "s8" "s20", $c "s24" "s8" "s24", $d "s28" "s8" "s28"),
+            add_products!($a "s17" "s9" "s17", $b "s21" "s9" "s21", $c "s25" "s9" "s25", $d "s29" "s9" "s29"),
+            add_products!($a "s18" "s10" "s18", $b "s22" "s10" "s22", $c "s26" "s10" "s26", $d "s30" "s10" "s30"),
+            add_products!($a "s19" "s11" "s19", $b "s23" "s11" "s23", $c "s27" "s11" "s27", $d "s31" "s11" "s31"),
+        )
+    };
+}
+
+/// The sums of eight rows from r2 on, in s0 to s7, and the rest of the loop over `eights`: `$store` is what becomes of them.
+macro_rules! eights {
+    ($store:expr) => {
+        concat!(
+            "1:\n",
+            "add     r4, r2, r3\n",
+            "add     r5, r4, r3\n",
+            "add     r6, r5, r3\n",
+            "add     r7, r6, r3\n",
+            "add     r8, r7, r3\n",
+            "add     r9, r8, r3\n",
+            "add     r10, r9, r3\n",
+            "add     r11, r10, r3\n", // where the next eight begin
+            "mov     r12, #0\n",
+            "vmov    d0, r12, r12\n",
+            "vmov    d1, r12, r12\n",
+            "vmov    d2, r12, r12\n",
+            "vmov    d3, r12, r12\n",
+            "mov     r12, r0\n",
+            "subs    lr, r1, #8\n",
+            "blt     3f\n",
+            "2:\n",
+            "vldmia  r12!, {{s8-s15}}\n",
+            eight!("s0" "r2", "s1" "r4"),
+            eight!("s2" "r5", "s3" "r6"),
+            eight!("s4" "r7", "s5" "r8"),
+            eight!("s6" "r9", "s7" "r10"),
+            "subs    lr, lr, #8\n",
+            "bge     2b\n",
+            "3:\n",
+            "adds    lr, lr, #4\n", // what is left: fewer than eight
+            "blt     4f\n",
+            "vldmia  r12!, {{s8-s11}}\n",
+            four!("s0" "r2", "s1" "r4", "s2" "r5", "s3" "r6"),
+            four!("s4" "r7", "s5" "r8", "s6" "r9", "s7" "r10"),
+            "subs    lr, lr, #4\n",
+            "4:\n",
+            "adds    lr, lr, #4\n",
+            "beq     6f\n",
+            "5:\n",
+            "vldmia  r12!, {{s8}}\n",
+            "vldmia  r2!, {{s16}}\n",
+            "vldmia  r4!, {{s17}}\n",
+            "vldmia  r5!, {{s18}}\n",
+            "vldmia  r6!, {{s19}}\n",
+            "vldmia  r7!, {{s20}}\n",
+            "vldmia  r8!, {{s21}}\n",
+            "vldmia  r9!, {{s22}}\n",
+            "vldmia  r10!, {{s23}}\n",
+            add_products!("s0" "s16" "s8" "s16", "s1" "s17" "s8" "s17", "s2" "s18" "s8" "s18", "s3" "s19" "s8" "s19"),
+            add_products!("s4" "s20" "s8" "s20", "s5" "s21" "s8" "s21", "s6" "s22" "s8" "s22", "s7" "s23" "s8" "s23"),
+            "subs    lr, lr, #1\n",
+            "bne     5b\n",
+            "6:\n",
+            $store,
+            "bne 1b\n",
+        )
+    };
+}
+
 /// [`row_sums4`] for `eights` times eight rows.
 ///
 /// # Safety
@@ -112,93 +199,57 @@ pub(in crate::simd::vfp) unsafe extern "C" fn row_sums8(
     sums: *mut f32,
     eights: usize,
 ) {
-    /// Eight terms of two rows; x is in s8 to s15.
-    macro_rules! eight {
-        ($a:literal $ra:literal, $b:literal $rb:literal) => {
-            concat!(
-                "vldmia ", $ra, "!, {{s16-s23}}\n",
-                "vldmia ", $rb, "!, {{s24-s31}}\n",
-                two_rows!($a $b: "s8" "s16" "s24", "s9" "s17" "s25", "s10" "s18" "s26", "s11" "s19" "s27",
-                    "s12" "s20" "s28", "s13" "s21" "s29", "s14" "s22" "s30", "s15" "s23" "s31"),
-            )
-        };
-    }
-    /// Four terms of four rows; x is in s8 to s11.
-    macro_rules! four {
-        ($a:literal $ra:literal, $b:literal $rb:literal, $c:literal $rc:literal, $d:literal $rd:literal) => {
-            concat!(
-                "vldmia ", $ra, "!, {{s16-s19}}\n",
-                "vldmia ", $rb, "!, {{s20-s23}}\n",
-                "vldmia ", $rc, "!, {{s24-s27}}\n",
-                "vldmia ", $rd, "!, {{s28-s31}}\n",
-                add_products!($a "s16" "s8" "s16", $b "s20" "s8" "s20", $c "s24" "s8" "s24", $d "s28" "s8" "s28"),
-                add_products!($a "s17" "s9" "s17", $b "s21" "s9" "s21", $c "s25" "s9" "s25", $d "s29" "s9" "s29"),
-                add_products!($a "s18" "s10" "s18", $b "s22" "s10" "s22", $c "s26" "s10" "s26", $d "s30" "s10" "s30"),
-                add_products!($a "s19" "s11" "s19", $b "s23" "s11" "s23", $c "s27" "s11" "s27", $d "s31" "s11" "s31"),
-            )
-        };
-    }
     naked_asm!(
         fpu!(),
         "push    {{r4-r11, lr}}",
         "vpush   {{s16-s31}}",
         // Sums at [sp, #100], eights at [sp, #104].
-        "1:",
-        "add     r4, r2, r3",
-        "add     r5, r4, r3",
-        "add     r6, r5, r3",
-        "add     r7, r6, r3",
-        "add     r8, r7, r3",
-        "add     r9, r8, r3",
-        "add     r10, r9, r3",
-        "add     r11, r10, r3", // where the next eight begin
-        "mov     r12, #0",
-        "vmov    d0, r12, r12",
-        "vmov    d1, r12, r12",
-        "vmov    d2, r12, r12",
-        "vmov    d3, r12, r12",
-        "mov     r12, r0",
-        "subs    lr, r1, #8",
-        "blt     3f",
-        "2:",
-        "vldmia  r12!, {{s8-s15}}",
-        eight!("s0" "r2", "s1" "r4"),
-        eight!("s2" "r5", "s3" "r6"),
-        eight!("s4" "r7", "s5" "r8"),
-        eight!("s6" "r9", "s7" "r10"),
-        "subs    lr, lr, #8",
-        "bge     2b",
-        "3:",
-        "adds    lr, lr, #4", // what is left: fewer than eight
-        "blt     4f",
-        "vldmia  r12!, {{s8-s11}}",
-        four!("s0" "r2", "s1" "r4", "s2" "r5", "s3" "r6"),
-        four!("s4" "r7", "s5" "r8", "s6" "r9", "s7" "r10"),
-        "subs    lr, lr, #4",
-        "4:",
-        "adds    lr, lr, #4",
-        "beq     6f",
-        "5:",
-        "vldmia  r12!, {{s8}}",
-        "vldmia  r2!, {{s16}}",
-        "vldmia  r4!, {{s17}}",
-        "vldmia  r5!, {{s18}}",
-        "vldmia  r6!, {{s19}}",
-        "vldmia  r7!, {{s20}}",
-        "vldmia  r8!, {{s21}}",
-        "vldmia  r9!, {{s22}}",
-        "vldmia  r10!, {{s23}}",
-        add_products!("s0" "s16" "s8" "s16", "s1" "s17" "s8" "s17", "s2" "s18" "s8" "s18", "s3" "s19" "s8" "s19"),
-        add_products!("s4" "s20" "s8" "s20", "s5" "s21" "s8" "s21", "s6" "s22" "s8" "s22", "s7" "s23" "s8" "s23"),
-        "subs    lr, lr, #1",
-        "bne     5b",
-        "6:",
-        "ldrd    r12, lr, [sp, #100]",
-        "mov     r2, r11",
-        "vstmia  r12!, {{s0-s7}}",
-        "subs    lr, lr, #1",
-        "strd    r12, lr, [sp, #100]",
-        "bne     1b",
+        eights!(concat!(
+            "ldrd    r12, lr, [sp, #100]\n",
+            "mov     r2, r11\n",
+            "vstmia  r12!, {{s0-s7}}\n",
+            "subs    lr, lr, #1\n",
+            "strd    r12, lr, [sp, #100]\n",
+        )),
+        "vpop    {{s16-s31}}",
+        "pop     {{r4-r11, pc}}",
+    )
+}
+
+/// The same, and then a bias and ReLU.
+///
+/// # Safety
+/// As there; there are `8·eights` elements in `bias`.
+#[unsafe(naked)]
+pub(in crate::simd::vfp) unsafe extern "C" fn row_sums8_relu(
+    x: *const f32,
+    n: usize,
+    w: *const f32,
+    w_step: usize,
+    y: *mut f32,
+    eights: usize,
+    bias: *const f32,
+) {
+    naked_asm!(
+        fpu!(),
+        "push    {{r4-r11, lr}}",
+        "vpush   {{s16-s31}}",
+        nan_of_one_sign!("r4" "r12"),
+        "push    {{r3, r4}}", // eight bytes; r3 is not looked at
+        // y at [sp, #108], eights at [sp, #112], bias at [sp, #116].
+        eights!(concat!(
+            "ldr     r12, [sp, #116]\n",
+            "vldmia  r12!, {{s8-s15}}\n",
+            "str     r12, [sp, #116]\n",
+            bias_relu8!("s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15" => "r2" "r4" "r5" "r6" "r7" "r8" "r9" "r10"),
+            "ldrd    r12, lr, [sp, #108]\n",
+            "stmia   r12!, {{r2, r4-r10}}\n",
+            "mov     r2, r11\n",
+            "subs    lr, lr, #1\n",
+            "strd    r12, lr, [sp, #108]\n",
+        )),
+        "pop     {{r3, r4}}",
+        "vmsr    FPSCR, r4",
         "vpop    {{s16-s31}}",
         "pop     {{r4-r11, pc}}",
     )

@@ -182,43 +182,108 @@ pub(in crate::simd::vfp) unsafe extern "C" fn four_chains4(
     )
 }
 
-/// `y[j] = y[j] + bias[j]`, and where that is below zero, +0. `n` is a multiple of 8, at least 8.
+/// [`four_chains4`] for sixteen columns, chain after chain.
+///
+/// # Safety
+/// As there.
+#[unsafe(naked)]
+pub(in crate::simd::vfp) unsafe extern "C" fn four_chains16(
+    x: *const f32,
+    n: usize,
+    w: *const f32,
+    w_step: usize,
+    sums: *mut f32,
+) {
+    /// Sixteen sums and what another chain has left at `$at`.
+    macro_rules! join {
+        ($at:literal) => {
+            concat!(
+                "vldmia ", $at, ", {{s16-s31}}\n",
+                each!("vadd.f32": "s0" "s16" "s0", "s1" "s17" "s1", "s2" "s18" "s2", "s3" "s19" "s3"),
+                each!("vadd.f32": "s4" "s20" "s4", "s5" "s21" "s5", "s6" "s22" "s6", "s7" "s23" "s7"),
+                each!("vadd.f32": "s8" "s24" "s8", "s9" "s25" "s9", "s10" "s26" "s10", "s11" "s27" "s11"),
+                each!("vadd.f32": "s12" "s28" "s12", "s13" "s29" "s13", "s14" "s30" "s14", "s15" "s31" "s15"),
+            )
+        };
+    }
+    naked_asm!(
+        fpu!(),
+        "push    {{r4-r10, lr}}",
+        "vpush   {{s16-s31}}",
+        "ldr     r5, [sp, #96]", // sums
+        "sub     sp, sp, #64",
+        "mov     r4, r3",
+        "lsl     r3, r3, #2",
+        "sub     r3, r3, #64", // to the next row of a chain
+        "add     r1, r1, #3",
+        "mov     r6, #4", // chains that are to come
+        "1:",
+        "mov     r7, r0",
+        "mov     r8, r2",
+        zero16!(),
+        "lsr     r9, r1, #2", // its terms
+        "subs    r9, r9, #2",
+        "blt     3f",
+        "2:",
+        "vldr    s24, [r7]",
+        "vldr    s25, [r7, #16]",
+        "add     r7, r7, #32",
+        row16!("s24"),
+        row16!("s25"),
+        "subs    r9, r9, #2",
+        "bge     2b",
+        "3:",
+        "adds    r9, r9, #1",
+        "bne     4f",
+        "vldr    s24, [r7]", // an odd one
+        row16!("s24"),
+        "4:",
+        "add     r0, r0, #4",
+        "add     r2, r2, r4",
+        "sub     r1, r1, #1",
+        "subs    r6, r6, #1",
+        "beq     7f",
+        "cmp     r6, #2",
+        "blt     6f",
+        "beq     5f",
+        "vstmia  r5, {{s0-s15}}", // chain 0
+        "b       1b",
+        "5:", // chain 1
+        join!("r5"),
+        "vstmia  r5, {{s0-s15}}",
+        "b       1b",
+        "6:", // chain 2
+        "vstmia  sp, {{s0-s15}}",
+        "b       1b",
+        "7:",
+        join!("sp"),
+        join!("r5"),
+        "vstmia  r5, {{s0-s15}}",
+        "add     sp, sp, #64",
+        "vpop    {{s16-s31}}",
+        "pop     {{r4-r10, pc}}",
+    )
+}
+
+/// `y[j] = y[j] + bias[j]`, and where that is below zero, +0. `n` is a multiple of 8, at least 8; y are sums from +0.
 ///
 /// # Safety
 /// Both have `n` elements.
 #[unsafe(naked)]
 pub(in crate::simd::vfp) unsafe extern "C" fn add_bias_relu(y: *mut f32, bias: *const f32, n: usize) {
-    macro_rules! relu {
-        ($($y:literal)+) => {
-            concat!($(
-                "vcmp.f32 ", $y, ", #0\n",
-                "vmrs    APSR_nzcv, FPSCR\n",
-                "it      mi\n", // less; not for a NaN
-                "vmovmi.f32 ", $y, ", s15\n",
-            )+)
-        };
-    }
     naked_asm!(
         fpu!(),
-        "mov     r3, #0",
-        "vmov    s15, r3",
-        "vpush   {{s16-s23}}",
+        "push    {{r4-r11}}",
+        nan_of_one_sign!("r3" "r12"),
         "2:",
         "vldmia  r0, {{s0-s7}}",
-        "vldmia  r1!, {{s16-s23}}",
-        "vadd.f32 s0, s0, s16",
-        "vadd.f32 s1, s1, s17",
-        "vadd.f32 s2, s2, s18",
-        "vadd.f32 s3, s3, s19",
-        "vadd.f32 s4, s4, s20",
-        "vadd.f32 s5, s5, s21",
-        "vadd.f32 s6, s6, s22",
-        "vadd.f32 s7, s7, s23",
-        relu!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
-        "vstmia  r0!, {{s0-s7}}",
+        "vldmia  r1!, {{s8-s15}}",
+        bias_relu8!("s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15" => "r4" "r5" "r6" "r7" "r8" "r9" "r10" "r11"),
+        "stmia   r0!, {{r4-r11}}",
         "subs    r2, r2, #8",
         "bne     2b",
-        "vpop    {{s16-s23}}",
+        "vmsr    FPSCR, r3",
+        "pop     {{r4-r11}}",
         "bx      lr",
     )
 }

@@ -43,6 +43,13 @@ macro_rules! divisor4 {
     };
 }
 
+/// Here a sum can be −0, for what is too small has a sign when it is rounded: it stays −0, being not below zero.
+macro_rules! relu {
+    ($($r:literal)+) => {
+        concat!($("sub r12, ", $r, ", #1\nbic ", $r, ", ", $r, ", r12, asr #31\n",)+)
+    };
+}
+
 #[path = "backward.rs"]
 pub(super) mod backward;
 #[path = "by_output.rs"]

@@ -50,6 +50,13 @@ macro_rules! divisor4 {
     };
 }
 
+/// ReLU of the bits of some numbers. Sums of rounded products from +0 are not −0, and neither are they with a bias.
+macro_rules! relu {
+    ($($r:literal)+) => {
+        concat!($("bic ", $r, ", ", $r, ", ", $r, ", asr #31\n",)+)
+    };
+}
+
 #[path = "backward.rs"]
 pub(super) mod backward;
 #[path = "by_output.rs"]
