@@ -224,18 +224,19 @@ pub(super) fn update_rows_by_output<const FUSED: bool>(
     if inputs < 4 || delta.is_empty() || delta.len().checked_mul(inputs).is_none_or(|all| all > w.len()) {
         return 0;
     }
-    let (blocks, rest) = (inputs / 16, inputs % 16 & !3);
+    let (blocks, rest) = (inputs / 20, inputs % 20 & !3);
     let (delta, outputs, step) = (delta.as_ptr(), delta.len(), 4 * inputs);
     // SAFETY: there is a row of weights, one for each input, for each delta.
     unsafe {
         if blocks > 0 {
-            of!(FUSED, by_output::update16(delta, outputs, w.as_mut_ptr(), step, minus_rate, x.as_ptr(), blocks));
+            of!(FUSED, by_output::update20(delta, outputs, w.as_mut_ptr(), step, minus_rate, x.as_ptr(), blocks));
         }
-        let (x, w) = (x.as_ptr().add(16 * blocks), w.as_mut_ptr().add(16 * blocks));
+        let (x, w) = (x.as_ptr().add(20 * blocks), w.as_mut_ptr().add(20 * blocks));
         match rest {
-            12 => of!(FUSED, by_output::update12(delta, outputs, w, step, minus_rate, x)),
-            8 => of!(FUSED, by_output::update8(delta, outputs, w, step, minus_rate, x)),
-            4 => of!(FUSED, by_output::update4(delta, outputs, w, step, minus_rate, x)),
+            16 => of!(FUSED, by_output::update16(delta, outputs, w, step, minus_rate, x, 1)),
+            12 => of!(FUSED, by_output::update12(delta, outputs, w, step, minus_rate, x, 1)),
+            8 => of!(FUSED, by_output::update8(delta, outputs, w, step, minus_rate, x, 1)),
+            4 => of!(FUSED, by_output::update4(delta, outputs, w, step, minus_rate, x, 1)),
             _ => {}
         }
     }

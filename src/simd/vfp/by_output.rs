@@ -324,85 +324,36 @@ pub(in crate::simd::vfp) unsafe extern "C" fn row_four_chains2(
     )
 }
 
-/// A row whose delta is in `$delta`: `$update` moves r8 by sixteen, unless the delta is ±0.
-macro_rules! update_row16 {
-    ($delta:literal, $zero:literal, $next:literal) => {
+/// A row whose delta is in `$delta`, at r8: `$update` moves r8 to its end, unless the delta is ±0.
+macro_rules! update_row {
+    ($delta:literal, $zero:literal, $next:literal, $update:expr) => {
         concat!(
-            "lsls r12, ", $delta, ", #1\n",
-            "beq ", $zero, "f\n",
-            "vmov s24, ", $delta, "\n",
-            update8!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
-            update8!("s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15"),
+            "lsls r12, ",
+            $delta,
+            ", #1\n",
+            "beq ",
+            $zero,
+            "f\n",
+            "vmov s28, ",
+            $delta,
+            "\n",
+            $update,
             "add r8, r8, r10\n",
-            $next, ":\n",
+            $next,
+            ":\n",
         )
     };
 }
 
-/// `w[j·w_step + 16b + k] += (minus_rate·x[16b + k])·delta[j]` for `n` rows j whose delta is not ±0, and `blocks` blocks b;
-/// at least one of each. The step is in bytes.
-///
-/// # Safety
-/// All that the formula reads and writes is there.
-#[unsafe(naked)]
-pub(in crate::simd::vfp) unsafe extern "C" fn update16(
-    delta: *const f32,
-    n: usize,
-    w: *mut f32,
-    w_step: usize,
-    minus_rate: f32,
-    x: *const f32,
-    blocks: usize,
-) {
-    naked_asm!(
-        fpu!(),
-        "push    {{r4-r11, lr}}",
-        "vpush   {{s16-s29}}",
-        "vmov.f32 s25, s0",
-        "ldr     r4, [sp, #92]", // x
-        "ldr     r5, [sp, #96]", // blocks
-        "sub     r10, r3, #64",
-        "20:",
-        "vldmia  r4!, {{s0-s15}}",
-        each!("vmul.f32": "s0" "s25" "s0", "s1" "s25" "s1", "s2" "s25" "s2", "s3" "s25" "s3",
-            "s4" "s25" "s4", "s5" "s25" "s5", "s6" "s25" "s6", "s7" "s25" "s7"),
-        each!("vmul.f32": "s8" "s25" "s8", "s9" "s25" "s9", "s10" "s25" "s10", "s11" "s25" "s11",
-            "s12" "s25" "s12", "s13" "s25" "s13", "s14" "s25" "s14", "s15" "s25" "s15"),
-        "mov     r8, r2",
-        "mov     r6, r0",
-        "subs    r7, r1, #2",
-        "blt     22f",
-        "21:",
-        "ldrd    r9, r11, [r6], #8",
-        update_row16!("r9", "31", "41"),
-        update_row16!("r11", "32", "42"),
-        "subs    r7, r7, #2",
-        "bge     21b",
-        "22:",
-        "adds    r7, r7, #1",
-        "bne     23f",
-        "ldr     r9, [r6]", // an odd one
-        update_row16!("r9", "23", "43"),
-        "23:",
-        "add     r2, r2, #64",
-        "subs    r5, r5, #1",
-        "bne     20b",
-        "vpop    {{s16-s29}}",
-        "pop     {{r4-r11, pc}}",
-        "31: add r8, r8, r3",
-        "b       41b",
-        "32: add r8, r8, r3",
-        "b       42b",
-    )
-}
-
-/// Defines [`update16`] for one block of fewer: the registers that hold x, and the weights; minus the rate and each delta are in s31.
-macro_rules! update_block {
-    ($name:ident, $x:literal, $w:literal, $scale:expr, $products:expr) => {
-        /// [`update16`] for one block that is shorter.
+/// Defines the update of some columns: how many bytes they take in a row, the registers that hold x, what multiplies them by minus
+/// the rate (in s28), and what updates a row.
+macro_rules! update_rows {
+    ($name:ident, $bytes:literal, $x:literal, $scale:expr, $update:expr) => {
+        /// `w[j·w_step + k] += (minus_rate·x[k])·delta[j]` for `n` rows j whose delta is not ±0, and as many k as the name says,
+        /// `blocks` times side by side; at least one of each. The step is in bytes.
         ///
         /// # Safety
-        /// As there.
+        /// All that the formula reads and writes is there.
         #[unsafe(naked)]
         pub(in crate::simd::vfp) unsafe extern "C" fn $name(
             delta: *const f32,
@@ -411,63 +362,102 @@ macro_rules! update_block {
             w_step: usize,
             minus_rate: f32,
             x: *const f32,
+            blocks: usize,
         ) {
             naked_asm!(
                 fpu!(),
+                "push    {{r4-r11, lr}}",
                 "vpush   {{s16-s31}}",
-                "ldr     r12, [sp, #64]", // x
-                "vmov.f32 s31, s0",
-                concat!("vldmia  r12, {{", $x, "}}"),
+                "vmov    r9, s0",
+                "ldrd    r4, r5, [sp, #100]", // x, blocks
+                concat!("sub r10, r3, #", $bytes),
+                "20:",
+                "vmov    s28, r9",
+                concat!("vldmia r4!, {{", $x, "}}"),
                 $scale,
-                "2:",
-                "ldr     r12, [r0], #4",
-                "vmov    s31, r12",
-                "lsls    r12, r12, #1",
-                "beq     3f",
-                concat!("vldmia  r2, {{", $w, "}}"),
-                $products,
-                concat!("vstmia  r2, {{", $w, "}}"),
-                "3:",
-                "add     r2, r2, r3",
-                "subs    r1, r1, #1",
-                "bne     2b",
+                "mov     r8, r2",
+                "mov     r6, r0",
+                "mov     r7, r1",
+                "tst     r7, #1",
+                "bne     23f",
+                "21:",
+                "ldrd    r11, lr, [r6], #8",
+                update_row!("r11", "31", "41", $update),
+                "22:",
+                update_row!("lr", "32", "42", $update),
+                "subs    r7, r7, #2",
+                "bgt     21b",
+                concat!("add r2, r2, #", $bytes),
+                "subs    r5, r5, #1",
+                "bne     20b",
                 "vpop    {{s16-s31}}",
-                "bx      lr",
+                "pop     {{r4-r11, pc}}",
+                "23:", // an odd one first
+                "ldr     lr, [r6], #4",
+                "add     r7, r7, #1",
+                "b       22b",
+                "31:",
+                "add     r8, r8, r3",
+                "b       41b",
+                "32:",
+                "add     r8, r8, r3",
+                "b       42b",
             )
         }
     };
 }
 
-update_block!(
+/// x times minus the rate.
+macro_rules! scale4 {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        each!("vmul.f32": $a "s28" $a, $b "s28" $b, $c "s28" $c, $d "s28" $d)
+    };
+}
+
+update_rows!(
+    update20,
+    "80",
+    "s0-s19",
+    concat!(
+        scale4!("s0" "s1" "s2" "s3"),
+        scale4!("s4" "s5" "s6" "s7"),
+        scale4!("s8" "s9" "s10" "s11"),
+        scale4!("s12" "s13" "s14" "s15"),
+        scale4!("s16" "s17" "s18" "s19"),
+    ),
+    concat!(
+        weights8!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
+        weights8!("s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15"),
+        weights4!("s16" "s17" "s18" "s19"),
+    )
+);
+update_rows!(
+    update16,
+    "64",
+    "s0-s15",
+    concat!(
+        scale4!("s0" "s1" "s2" "s3"),
+        scale4!("s4" "s5" "s6" "s7"),
+        scale4!("s8" "s9" "s10" "s11"),
+        scale4!("s12" "s13" "s14" "s15"),
+    ),
+    concat!(
+        weights8!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
+        weights8!("s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15"),
+    )
+);
+update_rows!(
     update12,
+    "48",
     "s0-s11",
-    "s12-s23",
-    concat!(
-        each!("vmul.f32": "s0" "s31" "s0", "s1" "s31" "s1", "s2" "s31" "s2", "s3" "s31" "s3", "s4" "s31" "s4", "s5" "s31" "s5"),
-        each!("vmul.f32": "s6" "s31" "s6", "s7" "s31" "s7", "s8" "s31" "s8", "s9" "s31" "s9", "s10" "s31" "s10", "s11" "s31" "s11"),
-    ),
-    concat!(
-        add_products!("s12" "s0" "s31" "s24", "s13" "s1" "s31" "s25", "s14" "s2" "s31" "s26", "s15" "s3" "s31" "s27", "s16" "s4" "s31" "s28", "s17" "s5" "s31" "s29"),
-        add_products!("s18" "s6" "s31" "s24", "s19" "s7" "s31" "s25", "s20" "s8" "s31" "s26", "s21" "s9" "s31" "s27", "s22" "s10" "s31" "s28", "s23" "s11" "s31" "s29"),
-    )
+    concat!(scale4!("s0" "s1" "s2" "s3"), scale4!("s4" "s5" "s6" "s7"), scale4!("s8" "s9" "s10" "s11")),
+    concat!(weights8!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"), weights4!("s8" "s9" "s10" "s11"))
 );
-update_block!(
+update_rows!(
     update8,
+    "32",
     "s0-s7",
-    "s12-s19",
-    concat!(
-        each!("vmul.f32": "s0" "s31" "s0", "s1" "s31" "s1", "s2" "s31" "s2", "s3" "s31" "s3"),
-        each!("vmul.f32": "s4" "s31" "s4", "s5" "s31" "s5", "s6" "s31" "s6", "s7" "s31" "s7"),
-    ),
-    add_products!(
-        "s12" "s0" "s31" "s20", "s13" "s1" "s31" "s21", "s14" "s2" "s31" "s22", "s15" "s3" "s31" "s23",
-        "s16" "s4" "s31" "s24", "s17" "s5" "s31" "s25", "s18" "s6" "s31" "s26", "s19" "s7" "s31" "s27"
-    )
+    concat!(scale4!("s0" "s1" "s2" "s3"), scale4!("s4" "s5" "s6" "s7")),
+    weights8!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7")
 );
-update_block!(
-    update4,
-    "s0-s3",
-    "s12-s15",
-    each!("vmul.f32": "s0" "s31" "s0", "s1" "s31" "s1", "s2" "s31" "s2", "s3" "s31" "s3"),
-    add_products!("s12" "s0" "s31" "s20", "s13" "s1" "s31" "s21", "s14" "s2" "s31" "s22", "s15" "s3" "s31" "s23")
-);
+update_rows!(update4, "16", "s0-s3", scale4!("s0" "s1" "s2" "s3"), weights4!("s0" "s1" "s2" "s3"));

@@ -24,6 +24,27 @@ macro_rules! update8 {
     };
 }
 
+macro_rules! weights8 {
+    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
+        concat!(
+            "vldmia r8, {{s20-s27}}\n",
+            each!("vfma.f32": "s20" "s28" $a, "s21" "s28" $b, "s22" "s28" $c, "s23" "s28" $d),
+            each!("vfma.f32": "s24" "s28" $e, "s25" "s28" $f, "s26" "s28" $g, "s27" "s28" $h),
+            "vstmia r8!, {{s20-s27}}\n",
+        )
+    };
+}
+
+macro_rules! weights4 {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            "vldmia r8, {{s20-s23}}\n",
+            each!("vfma.f32": "s20" "s28" $a, "s21" "s28" $b, "s22" "s28" $c, "s23" "s28" $d),
+            "vstmia r8!, {{s20-s23}}\n",
+        )
+    };
+}
+
 macro_rules! gradient4 {
     ($($g:literal)+) => {
         concat!($(

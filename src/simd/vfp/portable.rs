@@ -30,6 +30,32 @@ macro_rules! update8 {
     };
 }
 
+/// `w[k] = w[k] + x[k]·delta` for eight at r8, the delta in s28, three of them by a multiply and an add.
+macro_rules! weights8 {
+    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
+        concat!(
+            "vldmia r8, {{s20-s27}}\n",
+            each!("vmul.f32": "s29" "s28" $a, "s30" "s28" $b, "s31" "s28" $c),
+            each!("vmla.f32": "s23" "s28" $d, "s24" "s28" $e, "s25" "s28" $f, "s26" "s28" $g, "s27" "s28" $h),
+            each!("vadd.f32": "s20" "s20" "s29", "s21" "s21" "s30", "s22" "s22" "s31"),
+            "vstmia r8!, {{s20-s27}}\n",
+        )
+    };
+}
+
+/// The same for four.
+macro_rules! weights4 {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            "vldmia r8, {{s20-s23}}\n",
+            each!("vmul.f32": "s29" "s28" $a, "s30" "s28" $b, "s31" "s28" $c),
+            each!("vmla.f32": "s23" "s28" $d),
+            each!("vadd.f32": "s20" "s20" "s29", "s21" "s21" "s30", "s22" "s22" "s31"),
+            "vstmia r8!, {{s20-s23}}\n",
+        )
+    };
+}
+
 /// `g = g·s0 + 0` for four, s8 being zero.
 macro_rules! gradient4 {
     ($a:literal $b:literal $c:literal $d:literal) => {
