@@ -309,26 +309,22 @@ fn adam<const FUSED: bool>(
     let weights = neurons.count() * width;
     let split = [params, m, v].map(|all| all.split_at_mut_checked(weights));
     let [Some((params, bias)), Some((m, bias_m)), Some((v, bias_v))] = split else { return };
-    // Updates some rows; returns their products with the delta from before.
-    let mut update = |first: usize, x: &[f32], all: bool| {
-        let mut products = [0.0; ROWS];
+    // Updates some rows, and gives their products with the delta from before.
+    let mut update = |first: usize, x: &[f32], all: bool, products: &mut [f32; ROWS]| {
         let rows = first * width..(first + x.len()) * width;
-        let Some(w) = params.get_mut(rows.clone()) else { return products };
-        let (Some(m), Some(v)) = (m.get_mut(rows.clone()), v.get_mut(rows)) else { return products };
-        for ((row, &x), product) in w.chunks_exact(width.max(1)).zip(x).zip(&mut products) {
-            if all || x > 0.0 {
-                *product = s.dot(row, delta);
-            }
-        }
+        let Some(w) = params.get_mut(rows.clone()) else { return };
+        let (Some(m), Some(v)) = (m.get_mut(rows.clone()), v.get_mut(rows)) else { return };
+        s.row_products(x, delta, w, all, products);
         s.adam(rule, x, delta, w, m, v);
-        products
     };
+    let mut products = [0.0; ROWS];
     match neurons {
         // These have a function of their own.
         Neurons::Inputs(_) => {}
         Neurons::InputsAndDelta(x, below) => {
             for (index, (x, below)) in x.chunks(ROWS).zip(below.chunks_mut(ROWS)).enumerate() {
-                for (below, product) in below.iter_mut().zip(update(index * ROWS, x, true)) {
+                update(index * ROWS, x, true, &mut products);
+                for (below, &product) in below.iter_mut().zip(&products) {
                     *below = product;
                 }
             }
@@ -337,8 +333,8 @@ fn adam<const FUSED: bool>(
             let activation = among.known(activation);
             let is_relu = activation == Activation::Relu;
             for (index, values) in values.chunks_mut(ROWS).enumerate() {
-                let products = update(index * ROWS, values, !is_relu);
-                for (value, product) in values.iter_mut().zip(products) {
+                update(index * ROWS, values, !is_relu, &mut products);
+                for (value, &product) in values.iter_mut().zip(&products) {
                     *value = if is_relu { product } else { activation.delta(s, product, *value) };
                 }
             }
@@ -361,7 +357,6 @@ fn sgd_of_inputs<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], x: &[f32], 
 }
 
 /// As [`sgd_of_inputs`], and what is passed on below.
-#[inline(never)]
 fn sgd<const FUSED: bool>(
     s: Scalar<FUSED>,
     delta: &[f32],
@@ -378,6 +373,7 @@ fn sgd<const FUSED: bool>(
         Neurons::Below(values, Activation::Relu) if width == 1 => {
             s.one_output_relu(values, minus_rate, parts::element(delta, 0), weights);
         }
+        Neurons::Below(values, Activation::Relu) => s.relu_rows(values, minus_rate, delta, weights),
         neurons if width > 0 => {
             let mut rows = weights.chunks_exact_mut(width);
             over_rows(

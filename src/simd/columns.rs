@@ -121,6 +121,33 @@ impl<const FUSED: bool> Scalar<FUSED> {
         }
     }
 
+    /// Rows above ReLUs: `values[k] = values[k] > 0 ? w[k]·delta : +0` for each row of `w: [values.len() × delta.len()]`, and
+    /// where the value was not ±0 `w[k][j] = mul_add(minus_rate·value, delta[j], w[k][j])`.
+    #[inline(always)]
+    pub(crate) fn relu_rows(self, values: &mut [f32], minus_rate: f32, delta: &[f32], w: &mut [f32]) {
+        if vfp::relu_rows::<FUSED>(values, minus_rate, delta, w) {
+            return;
+        }
+        for (value, w) in values.iter_mut().zip(w.chunks_exact_mut(delta.len().max(1))) {
+            let y = *value;
+            *value = if y > 0.0 { self.dot(w, delta) } else { 0.0 };
+            if y != 0.0 {
+                self.add_scaled(minus_rate * y, delta, w);
+            }
+        }
+    }
+
+    /// `products[k] = w[k]·delta` for each row of `w: [x.len() × delta.len()]`, but +0 unless `x[k] > 0` or all are wanted.
+    #[inline(always)]
+    pub(crate) fn row_products(self, x: &[f32], delta: &[f32], w: &[f32], all: bool, products: &mut [f32]) {
+        if vfp::row_products::<FUSED>(x, delta, w, all, products) {
+            return;
+        }
+        for ((&x, w), product) in x.iter().zip(w.chunks_exact(delta.len().max(1))).zip(products) {
+            *product = if all || x > 0.0 { self.dot(w, delta) } else { 0.0 };
+        }
+    }
+
     /// One output above ReLUs: `values[i] = values[i] > 0 ? w[i]·delta : +0`, and where the value was not ±0
     /// `w[i] = mul_add(minus_rate·value, delta, w[i])`.
     #[inline(always)]

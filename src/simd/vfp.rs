@@ -243,6 +243,45 @@ pub(super) fn update_rows_by_output<const FUSED: bool>(
     inputs & !3
 }
 
+/// Whether [`Scalar::relu_rows`](super::Scalar::relu_rows) is done: if rows are of whole fours.
+#[inline(always)]
+pub(super) fn relu_rows<const FUSED: bool>(values: &mut [f32], minus_rate: f32, delta: &[f32], w: &mut [f32]) -> bool {
+    let fits = rows_fit(values.len(), delta, w);
+    if fits {
+        let (n, values, w) = (values.len(), values.as_mut_ptr(), w.as_mut_ptr());
+        let (delta, width) = (delta.as_ptr(), delta.len());
+        // SAFETY: for each value there is a row of `width` weights; products may lie where x is.
+        unsafe { of!(FUSED, rows::products_and_update(values, n, w, width, minus_rate, delta, values, false)) };
+    }
+    fits
+}
+
+/// Whether [`Scalar::row_products`](super::Scalar::row_products) is done: if rows are of whole fours.
+#[inline(always)]
+pub(super) fn row_products<const FUSED: bool>(
+    x: &[f32],
+    delta: &[f32],
+    w: &[f32],
+    all: bool,
+    products: &mut [f32],
+) -> bool {
+    let fits = rows_fit(x.len(), delta, w) && products.len() >= x.len();
+    if fits {
+        let (delta, width, products) = (delta.as_ptr(), delta.len(), products.as_mut_ptr());
+        let (x, n, w) = (x.as_ptr(), x.len(), w.as_ptr().cast_mut());
+        // SAFETY: for each x there are a row of `width` weights, which this function only reads, and a product.
+        unsafe { of!(FUSED, rows::products(x, n, w, width, 0.0, delta, products, all)) };
+    }
+    fits
+}
+
+/// Whether there are `rows` rows of whole fours.
+#[inline(always)]
+fn rows_fit(rows: usize, delta: &[f32], w: &[f32]) -> bool {
+    let len = rows.checked_mul(delta.len()).unwrap_or(usize::MAX);
+    len > 0 && delta.len().is_multiple_of(4) && w.len() >= len
+}
+
 /// Whether it is done: here it is.
 #[inline(always)]
 pub(super) fn one_output_relu<const FUSED: bool>(

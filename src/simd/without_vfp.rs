@@ -38,6 +38,16 @@ pub(super) fn update_rows_by_output<const FUSED: bool>(_: &[f32], _: f32, _: &[f
 }
 
 #[inline(always)]
+pub(super) fn relu_rows<const FUSED: bool>(_: &mut [f32], _: f32, _: &[f32], _: &mut [f32]) -> bool {
+    false
+}
+
+#[inline(always)]
+pub(super) fn row_products<const FUSED: bool>(_: &[f32], _: &[f32], _: &[f32], _: bool, _: &mut [f32]) -> bool {
+    false
+}
+
+#[inline(always)]
 pub(super) fn one_output_relu<const FUSED: bool>(_: &mut [f32], _: f32, _: f32, _: &mut [f32]) -> bool {
     false
 }

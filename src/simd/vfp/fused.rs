@@ -24,6 +24,22 @@ macro_rules! update8 {
     };
 }
 
+macro_rules! first16 {
+    () => {
+        concat!(
+            zero16!(),
+            "vldmia r9!, {{s16-s23}}\n",
+            "vldmia r10!, {{s24-s31}}\n",
+            each!("vfma.f32": "s0" "s16" "s24", "s1" "s17" "s25", "s2" "s18" "s26", "s3" "s19" "s27"),
+            each!("vfma.f32": "s4" "s20" "s28", "s5" "s21" "s29", "s6" "s22" "s30", "s7" "s23" "s31"),
+            "vldmia r9!, {{s16-s23}}\n",
+            "vldmia r10!, {{s24-s31}}\n",
+            each!("vfma.f32": "s8" "s16" "s24", "s9" "s17" "s25", "s10" "s18" "s26", "s11" "s19" "s27"),
+            each!("vfma.f32": "s12" "s20" "s28", "s13" "s21" "s29", "s14" "s22" "s30", "s15" "s23" "s31"),
+        )
+    };
+}
+
 macro_rules! weights8 {
     ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
         concat!(
@@ -77,3 +93,5 @@ pub(super) mod backward;
 pub(super) mod by_output;
 #[path = "forward.rs"]
 pub(super) mod forward;
+#[path = "rows.rs"]
+pub(super) mod rows;
