@@ -309,21 +309,40 @@ fn adam<const FUSED: bool>(
     let weights = neurons.count() * width;
     let split = [params, m, v].map(|all| all.split_at_mut_checked(weights));
     let [Some((params, bias)), Some((m, bias_m)), Some((v, bias_v))] = split else { return };
-    // Updates some rows, and gives their products with the delta from before.
-    let mut update = |first: usize, x: &[f32], all: bool, products: &mut [f32; ROWS]| {
-        let rows = first * width..(first + x.len()) * width;
-        let Some(w) = params.get_mut(rows.clone()) else { return };
-        let (Some(m), Some(v)) = (m.get_mut(rows.clone()), v.get_mut(rows)) else { return };
-        s.row_products(x, delta, w, all, products);
-        s.adam(rule, x, delta, w, m, v);
-    };
-    let mut products = [0.0; ROWS];
     match neurons {
         // These have a function of their own.
         Neurons::Inputs(_) => {}
+        Neurons::Below(values, Activation::Relu) => s.adam_relu_rows(rule, values, delta, [params, m, v]),
+        neurons => adam_by_some(s, delta, neurons, among, rule, [params, m, v]),
+    }
+    if !bias.is_empty() {
+        s.adam(rule, &[1.0], delta, bias, bias_m, bias_v);
+    }
+}
+
+/// Adam's step for rows some at a time, whose products wait meanwhile.
+#[inline(never)]
+fn adam_by_some<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    delta: &[f32],
+    neurons: Neurons<'_>,
+    among: Activations,
+    rule: &Rule,
+    [params, m, v]: [&mut [f32]; 3],
+) {
+    let width = delta.len();
+    let mut products = [0.0; ROWS];
+    let mut update = |first: usize, x: &[f32], products: &mut [f32; ROWS]| {
+        let rows = first * width..(first + x.len()) * width;
+        let Some(w) = params.get_mut(rows.clone()) else { return };
+        let (Some(m), Some(v)) = (m.get_mut(rows.clone()), v.get_mut(rows)) else { return };
+        s.adam_rows(rule, x, delta, [w, m, v], products);
+    };
+    match neurons {
+        Neurons::Inputs(_) => {}
         Neurons::InputsAndDelta(x, below) => {
             for (index, (x, below)) in x.chunks(ROWS).zip(below.chunks_mut(ROWS)).enumerate() {
-                update(index * ROWS, x, true, &mut products);
+                update(index * ROWS, x, &mut products);
                 for (below, &product) in below.iter_mut().zip(&products) {
                     *below = product;
                 }
@@ -331,17 +350,13 @@ fn adam<const FUSED: bool>(
         }
         Neurons::Below(values, activation) => {
             let activation = among.known(activation);
-            let is_relu = activation == Activation::Relu;
             for (index, values) in values.chunks_mut(ROWS).enumerate() {
-                update(index * ROWS, values, !is_relu, &mut products);
+                update(index * ROWS, values, &mut products);
                 for (value, &product) in values.iter_mut().zip(&products) {
-                    *value = if is_relu { product } else { activation.delta(s, product, *value) };
+                    *value = activation.delta(s, product, *value);
                 }
             }
         }
-    }
-    if !bias.is_empty() {
-        s.adam(rule, &[1.0], delta, bias, bias_m, bias_v);
     }
 }
 

@@ -137,17 +137,6 @@ impl<const FUSED: bool> Scalar<FUSED> {
         }
     }
 
-    /// `products[k] = w[k]·delta` for each row of `w: [x.len() × delta.len()]`, but +0 unless `x[k] > 0` or all are wanted.
-    #[inline(always)]
-    pub(crate) fn row_products(self, x: &[f32], delta: &[f32], w: &[f32], all: bool, products: &mut [f32]) {
-        if vfp::row_products::<FUSED>(x, delta, w, all, products) {
-            return;
-        }
-        for ((&x, w), product) in x.iter().zip(w.chunks_exact(delta.len().max(1))).zip(products) {
-            *product = if all || x > 0.0 { self.dot(w, delta) } else { 0.0 };
-        }
-    }
-
     /// One output above ReLUs: `values[i] = values[i] > 0 ? w[i]·delta : +0`, and where the value was not ±0
     /// `w[i] = mul_add(minus_rate·value, delta, w[i])`.
     #[inline(always)]
@@ -185,6 +174,40 @@ impl<const FUSED: bool> Scalar<FUSED> {
             return;
         }
         self.adam_of_any(rule, x, delta, w, m, v);
+    }
+
+    /// Rows above ReLUs, as [`relu_rows`](Self::relu_rows), by Adam.
+    #[inline(always)]
+    pub(crate) fn adam_relu_rows(self, rule: &Rule, values: &mut [f32], delta: &[f32], [w, m, v]: [&mut [f32]; 3]) {
+        if vfp::adam_relu_rows::<FUSED>(rule, values, delta, w, m, v) {
+            return;
+        }
+        let [w, m, v] = [w, m, v].map(|all| all.chunks_exact_mut(delta.len().max(1)));
+        for (value, ((w, m), v)) in values.iter_mut().zip(w.zip(m).zip(v)) {
+            let product = if *value > 0.0 { self.dot(w, delta) } else { 0.0 };
+            self.adam_of_any(rule, &[*value], delta, w, m, v);
+            *value = product;
+        }
+    }
+
+    /// Rows above other neurons: [`adam`](Self::adam), and the rows' products with the delta from before.
+    #[inline(always)]
+    pub(crate) fn adam_rows(
+        self,
+        rule: &Rule,
+        x: &[f32],
+        delta: &[f32],
+        [w, m, v]: [&mut [f32]; 3],
+        products: &mut [f32],
+    ) {
+        if vfp::adam_rows::<FUSED>(rule, x, delta, [&mut *w, &mut *m, &mut *v], products) {
+            return;
+        }
+        let [w, m, v] = [w, m, v].map(|all| all.chunks_exact_mut(delta.len().max(1)));
+        for ((x, product), ((w, m), v)) in x.iter().zip(products).zip(w.zip(m).zip(v)) {
+            *product = self.dot(w, delta);
+            self.adam_of_any(rule, core::slice::from_ref(x), delta, w, m, v);
+        }
     }
 
     /// Apart, since its registers would be everybody's.

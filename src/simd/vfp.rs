@@ -251,28 +251,75 @@ pub(super) fn relu_rows<const FUSED: bool>(values: &mut [f32], minus_rate: f32, 
         let (n, values, w) = (values.len(), values.as_mut_ptr(), w.as_mut_ptr());
         let (delta, width) = (delta.as_ptr(), delta.len());
         // SAFETY: for each value there is a row of `width` weights; products may lie where x is.
-        unsafe { of!(FUSED, rows::products_and_update(values, n, w, width, minus_rate, delta, values, false)) };
+        unsafe { of!(FUSED, rows::products_and_update(values, n, w, width, minus_rate, delta, values)) };
     }
     fits
 }
 
-/// Whether [`Scalar::row_products`](super::Scalar::row_products) is done: if rows are of whole fours.
+/// Whether [`Scalar::adam_relu_rows`](super::Scalar::adam_relu_rows) is done: as [`adam`].
 #[inline(always)]
-pub(super) fn row_products<const FUSED: bool>(
+pub(super) fn adam_relu_rows<const FUSED: bool>(
+    rule: &Rule,
+    values: &mut [f32],
+    delta: &[f32],
+    w: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+) -> bool {
+    let products = values.as_mut_ptr();
+    // SAFETY: there is a product for each value; products may lie where x is.
+    unsafe { products_and_adam::<FUSED>(rule, values, delta, w, m, v, products, false) }
+}
+
+/// Whether [`Scalar::adam_rows`](super::Scalar::adam_rows) is done: as [`adam`].
+#[inline(always)]
+pub(super) fn adam_rows<const FUSED: bool>(
+    rule: &Rule,
     x: &[f32],
     delta: &[f32],
-    w: &[f32],
-    all: bool,
+    [w, m, v]: [&mut [f32]; 3],
     products: &mut [f32],
 ) -> bool {
-    let fits = rows_fit(x.len(), delta, w) && products.len() >= x.len();
+    // SAFETY: there is a product for each x.
+    products.len() >= x.len()
+        && unsafe { products_and_adam::<FUSED>(rule, x, delta, w, m, v, products.as_mut_ptr(), true) }
+}
+
+/// # Safety
+/// There is room for a product for each x.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "rows, three of each, and what comes out")]
+unsafe fn products_and_adam<const FUSED: bool>(
+    rule: &Rule,
+    x: &[f32],
+    delta: &[f32],
+    w: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    products: *mut f32,
+    all: bool,
+) -> bool {
+    let len = x.len().checked_mul(delta.len()).unwrap_or(usize::MAX);
+    let Some(scalars) = scalars_of(rule) else { return false };
+    let fits = rows_fit(x.len(), delta, w) && m.len() >= len && v.len() >= len;
     if fits {
-        let (delta, width, products) = (delta.as_ptr(), delta.len(), products.as_mut_ptr());
-        let (x, n, w) = (x.as_ptr(), x.len(), w.as_ptr().cast_mut());
-        // SAFETY: for each x there are a row of `width` weights, which this function only reads, and a product.
-        unsafe { of!(FUSED, rows::products(x, n, w, width, 0.0, delta, products, all)) };
+        let (n, x, delta, width) = (x.len(), x.as_ptr(), delta.as_ptr(), delta.len());
+        let (w, m, v) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
+        // SAFETY: three times a row of `width` for each x, and by the caller a product.
+        unsafe { of!(FUSED, adam::products_and_adam(x, n, w, width, delta, products, all, m, v, &scalars)) };
     }
     fits
+}
+
+/// What the loops want of Adam: β₁ above 1/2.
+#[inline(always)]
+fn scalars_of(rule: &Rule) -> Option<[f32; 7]> {
+    match *rule {
+        Rule::Adam { beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon } if beta1 > 0.5 => {
+            Some([beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon])
+        }
+        _ => None,
+    }
 }
 
 /// Whether there are `rows` rows of whole fours.
@@ -298,7 +345,7 @@ pub(super) fn one_output_relu<const FUSED: bool>(
     true
 }
 
-/// Whether it is done: if rows are of whole fours.
+/// Whether it is done: if rows are of whole fours, and β₁ is above 1/2.
 #[inline(always)]
 pub(super) fn adam<const FUSED: bool>(
     rule: &Rule,
@@ -308,19 +355,15 @@ pub(super) fn adam<const FUSED: bool>(
     m: &mut [f32],
     v: &mut [f32],
 ) -> bool {
-    let width = delta.len();
-    let len = x.len().checked_mul(width).unwrap_or(usize::MAX);
-    let fits = len > 0 && width.is_multiple_of(4) && w.len() >= len && m.len() >= len && v.len() >= len;
-    match *rule {
-        Rule::Adam { beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon } if fits => {
-            let scalars = [beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon];
-            let (w, m, v) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
-            // SAFETY: three times a row of `width` for each input.
-            unsafe { of!(FUSED, backward::adam(w, m, v, delta.as_ptr(), width, &scalars, x.as_ptr(), x.len())) };
-            true
-        }
-        _ => false,
+    let len = x.len().checked_mul(delta.len()).unwrap_or(usize::MAX);
+    let Some(scalars) = scalars_of(rule) else { return false };
+    let fits = rows_fit(x.len(), delta, w) && m.len() >= len && v.len() >= len;
+    if fits {
+        let (w, m, v) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
+        // SAFETY: three times a row of the delta's length for each input.
+        unsafe { of!(FUSED, adam::adam(w, m, v, delta.as_ptr(), delta.len(), &scalars, x.as_ptr(), x.len())) };
     }
+    fits
 }
 
 /// Returns how many elements are done.

@@ -43,7 +43,19 @@ pub(super) fn relu_rows<const FUSED: bool>(_: &mut [f32], _: f32, _: &[f32], _: 
 }
 
 #[inline(always)]
-pub(super) fn row_products<const FUSED: bool>(_: &[f32], _: &[f32], _: &[f32], _: bool, _: &mut [f32]) -> bool {
+pub(super) fn adam_relu_rows<const FUSED: bool>(
+    _: &Rule,
+    _: &mut [f32],
+    _: &[f32],
+    _: &mut [f32],
+    _: &mut [f32],
+    _: &mut [f32],
+) -> bool {
+    false
+}
+
+#[inline(always)]
+pub(super) fn adam_rows<const FUSED: bool>(_: &Rule, _: &[f32], _: &[f32], _: [&mut [f32]; 3], _: &mut [f32]) -> bool {
     false
 }
 

@@ -61,21 +61,11 @@ macro_rules! weights4 {
     };
 }
 
-macro_rules! gradient4 {
-    ($($g:literal)+) => {
-        concat!($(
-            "vmov.f32 s9, s8\n",
-            "vfma.f32 s9, s0, ", $g, "\n",
-            "vmov.f32 ", $g, ", s9\n",
-        )+)
-    };
-}
-
 macro_rules! divisor4 {
-    () => {
+    ($a:literal $b:literal $c:literal $d:literal, $ra:literal $rb:literal $rc:literal $rd:literal) => {
         concat!(
-            "vmov.f32 s20, s7\nvmov.f32 s21, s7\nvmov.f32 s22, s7\nvmov.f32 s23, s7\n",
-            each!("vfma.f32": "s20" "s16" "s6", "s21" "s17" "s6", "s22" "s18" "s6", "s23" "s19" "s6"),
+            "vmov.f32 ", $a, ", s7\nvmov.f32 ", $b, ", s7\nvmov.f32 ", $c, ", s7\nvmov.f32 ", $d, ", s7\n",
+            each!("vfma.f32": $a $ra "s6", $b $rb "s6", $c $rc "s6", $d $rd "s6"),
         )
     };
 }
@@ -93,5 +83,8 @@ pub(super) mod backward;
 pub(super) mod by_output;
 #[path = "forward.rs"]
 pub(super) mod forward;
+#[macro_use]
 #[path = "rows.rs"]
 pub(super) mod rows;
+#[path = "adam.rs"]
+pub(super) mod adam;

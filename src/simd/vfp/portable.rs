@@ -72,22 +72,12 @@ macro_rules! weights4 {
     };
 }
 
-/// `g = g·s0 + 0` for four, s8 being zero.
-macro_rules! gradient4 {
-    ($a:literal $b:literal $c:literal $d:literal) => {
-        concat!(
-            each!("vmul.f32": $a "s0" $a, $b "s0" $b, $c "s0" $c, $d "s0" $d),
-            each!("vadd.f32": $a $a "s8", $b $b "s8", $c $c "s8", $d $d "s8"),
-        )
-    };
-}
-
-/// `s20 … s23 = s16 … s19 · s6 + s7`.
+/// Four divisors, of some roots: each times s6, plus s7.
 macro_rules! divisor4 {
-    () => {
+    ($a:literal $b:literal $c:literal $d:literal, $ra:literal $rb:literal $rc:literal $rd:literal) => {
         concat!(
-            each!("vmul.f32": "s20" "s16" "s6", "s21" "s17" "s6", "s22" "s18" "s6", "s23" "s19" "s6"),
-            each!("vadd.f32": "s20" "s20" "s7", "s21" "s21" "s7", "s22" "s22" "s7", "s23" "s23" "s7"),
+            each!("vmul.f32": $a $ra "s6", $b $rb "s6", $c $rc "s6", $d $rd "s6"),
+            each!("vadd.f32": $a $a "s7", $b $b "s7", $c $c "s7", $d $d "s7"),
         )
     };
 }
@@ -105,5 +95,8 @@ pub(super) mod backward;
 pub(super) mod by_output;
 #[path = "forward.rs"]
 pub(super) mod forward;
+#[macro_use]
 #[path = "rows.rs"]
 pub(super) mod rows;
+#[path = "adam.rs"]
+pub(super) mod adam;

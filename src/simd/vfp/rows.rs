@@ -53,102 +53,98 @@ macro_rules! update_row {
             add_products!("s8" "s31" "s0" "s0", "s9" "s31" "s1" "s1", "s10" "s31" "s2" "s2", "s11" "s31" "s3" "s3"),
             "vstmia r2!, {{s8-s11}}\n",
             "63:\n",
-            "subs r1, r1, #1\n",
-            "bne 1b\n",
-            "b 10f\n",
         )
     };
 }
 
-macro_rules! rows {
-    ($name:ident, $what:literal, $update:expr) => {
-        /// For `n` rows of `width` weights: `products[k] = Σⱼ w[k][j]·delta[j]`, in sixteen partial sums from +0 by j mod 16
-        /// which fold 8-4-2-1, but +0 unless `x[k]` is above zero or all products are wanted.
-        #[doc = $what]
-        /// `width` is a multiple of 4; it and `n` are at least 1.
-        ///
-        /// # Safety
-        /// All that this reads and writes is there. Products may lie where x is.
-        #[unsafe(naked)]
-        pub(in crate::simd::vfp) unsafe extern "C" fn $name(
-            x: *const f32,
-            n: usize,
-            w: *mut f32,
-            width: usize,
-            minus_rate: f32,
-            delta: *const f32,
-            products: *mut f32,
-            all: bool,
-        ) {
-            naked_asm!(
-                fpu!(),
-                "push    {{r4-r11, lr}}",
-                "vpush   {{s16-s31}}",
-                "vmov    r11, s0",
-                "ldrd    r4, r5, [sp, #100]", // delta, products
-                "ldrb    r6, [sp, #108]",    // whether all are wanted
-                "lsr     lr, r3, #4",
-                "1:",
-                "ldr     r7, [r0], #4",
-                "cbnz    r6, 2f",
-                "mov     r12, #0",
-                "cmp     r7, #0x7f800000", // above that are negative numbers and NaNs
-                "bhi     8f",
-                "cbnz    r7, 2f",
-                "str     r12, [r5], #4",
-                "9:", // without an update
-                "add     r2, r2, r3, lsl #2",
-                "subs    r1, r1, #1",
-                "bne     1b",
-                "b       10f",
-                "2:",
-                "mov     r9, r2",
-                "mov     r10, r4",
-                "movs    r8, lr",
-                "beq     3f",
-                first16!(),
-                "subs    r8, r8, #1",
-                "beq     4f",
-                "22:",
-                terms8!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
-                terms8!("s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15"),
-                "subs    r8, r8, #1",
-                "bne     22b",
-                "b       4f",
-                "3:",
-                zero16!(),
-                "4:",
-                "ands    r8, r3, #12",
-                "beq     5f",
-                terms4!("s0" "s1" "s2" "s3"),
-                "subs    r8, r8, #4",
-                "beq     5f",
-                terms4!("s4" "s5" "s6" "s7"),
-                "subs    r8, r8, #4",
-                "beq     5f",
-                terms4!("s8" "s9" "s10" "s11"),
-                "5:",
-                "mov     r12, #0",
-                "vmov    s16, r12",
-                each!("vadd.f32": "s0" "s0" "s8", "s1" "s1" "s9", "s2" "s2" "s10", "s3" "s3" "s11"),
-                each!("vadd.f32": "s4" "s4" "s12", "s5" "s5" "s13", "s6" "s6" "s14", "s7" "s7" "s15"),
-                each!("vadd.f32": "s0" "s0" "s4", "s1" "s1" "s5", "s2" "s2" "s6", "s3" "s3" "s7"),
-                each!("vadd.f32": "s0" "s0" "s2", "s1" "s1" "s3", "s0" "s0" "s1", "s0" "s0" "s16"),
-                "vstmia  r5!, {{s0}}",
-                "6:",
-                "lsls    r12, r7, #1",
-                "beq     9b",
-                $update,
-                "8:",
-                "str     r12, [r5], #4",
-                "b       6b",
-                "10:",
-                "vpop    {{s16-s31}}",
-                "pop     {{r4-r11, pc}}",
-            )
-        }
+/// The product of the row at r2, as long as r3 says, and the delta at r4: to r5. Labels 3 to 5 and 22 are used.
+macro_rules! product {
+    () => {
+        concat!(
+            "mov     r9, r2\n",
+            "mov     r10, r4\n",
+            "lsrs    r8, r3, #4\n",
+            "beq     3f\n",
+            first16!(),
+            "subs    r8, r8, #1\n",
+            "beq     4f\n",
+            "22:\n",
+            terms8!("s0" "s1" "s2" "s3" "s4" "s5" "s6" "s7"),
+            terms8!("s8" "s9" "s10" "s11" "s12" "s13" "s14" "s15"),
+            "subs    r8, r8, #1\n",
+            "bne     22b\n",
+            "b       4f\n",
+            "3:\n",
+            zero16!(),
+            "4:\n",
+            "ands    r8, r3, #12\n",
+            "beq     5f\n",
+            terms4!("s0" "s1" "s2" "s3"),
+            "subs    r8, r8, #4\n",
+            "beq     5f\n",
+            terms4!("s4" "s5" "s6" "s7"),
+            "subs    r8, r8, #4\n",
+            "beq     5f\n",
+            terms4!("s8" "s9" "s10" "s11"),
+            "5:\n",
+            "mov     r12, #0\n",
+            "vmov    s16, r12\n",
+            each!("vadd.f32": "s0" "s0" "s8", "s1" "s1" "s9", "s2" "s2" "s10", "s3" "s3" "s11"),
+            each!("vadd.f32": "s4" "s4" "s12", "s5" "s5" "s13", "s6" "s6" "s14", "s7" "s7" "s15"),
+            each!("vadd.f32": "s0" "s0" "s4", "s1" "s1" "s5", "s2" "s2" "s6", "s3" "s3" "s7"),
+            each!("vadd.f32": "s0" "s0" "s2", "s1" "s1" "s3", "s0" "s0" "s1", "s0" "s0" "s16"),
+            "vstmia  r5!, {{s0}}\n",
+        )
     };
 }
 
-rows!(products_and_update, "Then `w[k][j] += (minus_rate·x[k])·delta[j]` where `x[k]` is not ±0.", update_row!());
-rows!(products, "", "b 9b\n");
+/// For `n` rows of `width` weights: `products[k] = Σⱼ w[k][j]·delta[j]`, in sixteen partial sums from +0 by j mod 16
+/// which fold 8-4-2-1, but +0 unless `x[k]` is above zero. Then `w[k][j] += (minus_rate·x[k])·delta[j]` where `x[k]` is not ±0.
+/// `width` is a multiple of 4; it and `n` are at least 1.
+///
+/// # Safety
+/// All that this reads and writes is there. Products may lie where x is.
+#[unsafe(naked)]
+pub(in crate::simd::vfp) unsafe extern "C" fn products_and_update(
+    x: *const f32,
+    n: usize,
+    w: *mut f32,
+    width: usize,
+    minus_rate: f32,
+    delta: *const f32,
+    products: *mut f32,
+) {
+    naked_asm!(
+        fpu!(),
+        "push    {{r4-r11, lr}}",
+        "vpush   {{s16-s31}}",
+        "vmov    r11, s0",
+        "ldrd    r4, r5, [sp, #100]", // delta, products
+        "1:",
+        "ldr     r7, [r0], #4",
+        "cmp     r7, #0x7f800000", // above that are negative numbers and NaNs
+        "bhi     8f",
+        "cbnz    r7, 2f",
+        "str     r7, [r5], #4",
+        "9:", // without an update
+        "add     r2, r2, r3, lsl #2",
+        "subs    r1, r1, #1",
+        "bne     1b",
+        "b       10f",
+        "8:",
+        "mov     r12, #0",
+        "str     r12, [r5], #4",
+        "lsls    r12, r7, #1",
+        "beq     9b",
+        "b       6f",
+        "2:",
+        product!(),
+        "6:",
+        update_row!(),
+        "subs    r1, r1, #1",
+        "bne     1b",
+        "10:",
+        "vpop    {{s16-s31}}",
+        "pop     {{r4-r11, pc}}",
+    )
+}
