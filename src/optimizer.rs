@@ -207,7 +207,7 @@ impl Optimizer {
 
 impl Adam {
     fn rule_of(&self, [minus_rate, root_scale]: [f32; 2]) -> Rule {
-        Rule::Adam {
+        Rule::Adam(AdamScalars {
             beta1: self.beta1,
             rest1: (1.0 - f64::from(self.beta1)) as f32,
             beta2: self.beta2,
@@ -215,7 +215,7 @@ impl Adam {
             minus_rate,
             root_scale,
             epsilon: self.epsilon,
-        }
+        })
     }
 
     /// `minus_rate` and `root_scale` of its rule, worked out in f64 and rounded once, as the frameworks do.
@@ -273,7 +273,20 @@ pub(crate) enum Rule {
     Momentum { minus_rate: f32, decay: f32, nesterov: bool },
     /// `m ← mul_add(β₁, m, (1 − β₁)·g)`, `v ← mul_add(β₂, v, ((1 − β₂)·g)·g)`,
     /// `w ← w + (−rate · m) / mul_add(√v, scale, ε)`.
-    Adam { beta1: f32, rest1: f32, beta2: f32, rest2: f32, minus_rate: f32, root_scale: f32, epsilon: f32 },
+    Adam(AdamScalars),
+}
+
+/// What Adam's step multiplies by: assembly reads them in this order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
+pub(crate) struct AdamScalars {
+    pub(crate) beta1: f32,
+    pub(crate) rest1: f32,
+    pub(crate) beta2: f32,
+    pub(crate) rest2: f32,
+    pub(crate) minus_rate: f32,
+    pub(crate) root_scale: f32,
+    pub(crate) epsilon: f32,
 }
 
 impl Rule {
@@ -290,7 +303,7 @@ impl Rule {
             Self::Gradient => (g, state),
             Self::Sgd { minus_rate } => self.update_at(s, s.splat(minus_rate), g, w, state),
             Self::Momentum { minus_rate, .. } => self.update_at(s, s.splat(minus_rate), g, w, state),
-            Self::Adam { minus_rate, .. } => self.update_at(s, s.splat(minus_rate), g, w, state),
+            Self::Adam(AdamScalars { minus_rate, .. }) => self.update_at(s, s.splat(minus_rate), g, w, state),
         }
     }
 
@@ -313,7 +326,7 @@ impl Rule {
                 let ahead = if nesterov { s.mul_add(decay, v, g) } else { v };
                 (s.mul_add(ahead, minus_rate, w), [v, state[1]])
             }
-            Self::Adam { beta1, rest1, beta2, rest2, root_scale, epsilon, .. } => {
+            Self::Adam(AdamScalars { beta1, rest1, beta2, rest2, root_scale, epsilon, .. }) => {
                 let m = s.mul_add(s.splat(beta1), state[0], s.mul(s.splat(rest1), g));
                 let v = s.mul_add(s.splat(beta2), state[1], s.mul(s.mul(s.splat(rest2), g), g));
                 let root = s.mul_add(s.sqrt(v), s.splat(root_scale), s.splat(epsilon));
@@ -336,8 +349,8 @@ impl Rule {
             Self::Momentum { minus_rate, decay, nesterov: false } => {
                 f(Self::Momentum { minus_rate, decay, nesterov: false })
             }
-            Self::Adam { beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon } => {
-                f(Self::Adam { beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon })
+            Self::Adam(AdamScalars { beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon }) => {
+                f(Self::Adam(AdamScalars { beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon }))
             }
         }
     }

@@ -8,7 +8,7 @@ use super::dense_forward::{NARROW, has_own_pass};
 use super::lean::{Columns, Gradient, Neurons};
 use super::rows::BLOCK;
 use crate::activation::{Activation, Activations};
-use crate::optimizer::Rule;
+use crate::optimizer::{AdamScalars, Rule};
 use crate::parts;
 use crate::simd::{Scalar, Simd};
 
@@ -138,7 +138,7 @@ pub(crate) fn layer_by_output<const FUSED: bool>(
     }
     match gradient {
         Gradient::Apply(Rule::Sgd { minus_rate }, params, _) => sgd_by_output(s, delta, all, x, minus_rate, params),
-        Gradient::Apply(rule @ Rule::Adam { .. }, params, state) => {
+        Gradient::Apply(Rule::Adam(rule), params, state) => {
             adam_by_output(s, delta, all, x, &rule, params, state);
         }
         gradient => any_rule_by_output(s, delta, all, x, gradient),
@@ -181,7 +181,7 @@ fn adam_by_output<const FUSED: bool>(
     delta: &[f32],
     all: &[f32],
     x: &[f32],
-    rule: &Rule,
+    rule: &AdamScalars,
     params: &mut [f32],
     [m, v]: [&mut [f32]; 2],
 ) {
@@ -239,7 +239,7 @@ pub(crate) fn layer<const FUSED: bool>(
             Neurons::Inputs(x) => sgd_of_inputs(s, delta, x, minus_rate, params),
             neurons => sgd(s, delta, neurons, among, minus_rate, params),
         },
-        Gradient::Apply(rule @ Rule::Adam { .. }, params, state) => match neurons {
+        Gradient::Apply(Rule::Adam(rule), params, state) => match neurons {
             Neurons::Inputs(x) => adam_of_inputs(s, delta, x, &rule, params, state),
             neurons => adam(s, delta, neurons, among, &rule, params, state),
         },
@@ -280,7 +280,7 @@ fn adam_of_inputs<const FUSED: bool>(
     s: Scalar<FUSED>,
     delta: &[f32],
     x: &[f32],
-    rule: &Rule,
+    rule: &AdamScalars,
     params: &mut [f32],
     state: [&mut [f32]; 2],
 ) {
@@ -301,7 +301,7 @@ fn adam<const FUSED: bool>(
     delta: &[f32],
     neurons: Neurons<'_>,
     among: Activations,
-    rule: &Rule,
+    rule: &AdamScalars,
     params: &mut [f32],
     [m, v]: [&mut [f32]; 2],
 ) {
@@ -327,7 +327,7 @@ fn adam_by_some<const FUSED: bool>(
     delta: &[f32],
     neurons: Neurons<'_>,
     among: Activations,
-    rule: &Rule,
+    rule: &AdamScalars,
     [params, m, v]: [&mut [f32]; 3],
 ) {
     let width = delta.len();

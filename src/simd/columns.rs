@@ -5,7 +5,7 @@
 //! assembly for Cortex-M with an FPU. What is here gives the same bits, everywhere.
 
 use super::{Scalar, Simd, fold16, vfp};
-use crate::optimizer::Rule;
+use crate::optimizer::{AdamScalars, Rule};
 use crate::parts;
 
 /// Whether the last row of weights has a column for each sum. (No panic, so that a microcontroller needs no text for it.)
@@ -167,7 +167,15 @@ impl<const FUSED: bool> Scalar<FUSED> {
     ///
     /// `w`, `m`, `v`: `[x.len() × delta.len()]`.
     #[inline(always)]
-    pub(crate) fn adam(self, rule: &Rule, x: &[f32], delta: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
+    pub(crate) fn adam(
+        self,
+        rule: &AdamScalars,
+        x: &[f32],
+        delta: &[f32],
+        w: &mut [f32],
+        m: &mut [f32],
+        v: &mut [f32],
+    ) {
         let len = x.len() * delta.len();
         debug_assert!(w.len() == len && m.len() == len && v.len() == len, "a row for each input");
         if vfp::adam::<FUSED>(rule, x, delta, w, m, v) {
@@ -178,10 +186,21 @@ impl<const FUSED: bool> Scalar<FUSED> {
 
     /// Rows above ReLUs, as [`relu_rows`](Self::relu_rows), by Adam.
     #[inline(always)]
-    pub(crate) fn adam_relu_rows(self, rule: &Rule, values: &mut [f32], delta: &[f32], [w, m, v]: [&mut [f32]; 3]) {
-        if vfp::adam_relu_rows::<FUSED>(rule, values, delta, w, m, v) {
-            return;
+    pub(crate) fn adam_relu_rows(
+        self,
+        rule: &AdamScalars,
+        values: &mut [f32],
+        delta: &[f32],
+        [w, m, v]: [&mut [f32]; 3],
+    ) {
+        if !vfp::adam_relu_rows::<FUSED>(rule, values, delta, w, m, v) {
+            self.adam_relu_rows_of_any(rule, values, delta, [w, m, v]);
         }
+    }
+
+    /// Apart, as [`adam_of_any`](Self::adam_of_any).
+    #[inline(never)]
+    fn adam_relu_rows_of_any(self, rule: &AdamScalars, values: &mut [f32], delta: &[f32], [w, m, v]: [&mut [f32]; 3]) {
         let [w, m, v] = [w, m, v].map(|all| all.chunks_exact_mut(delta.len().max(1)));
         for (value, ((w, m), v)) in values.iter_mut().zip(w.zip(m).zip(v)) {
             let product = if *value > 0.0 { self.dot(w, delta) } else { 0.0 };
@@ -194,7 +213,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
     #[inline(always)]
     pub(crate) fn adam_rows(
         self,
-        rule: &Rule,
+        rule: &AdamScalars,
         x: &[f32],
         delta: &[f32],
         [w, m, v]: [&mut [f32]; 3],
@@ -212,8 +231,8 @@ impl<const FUSED: bool> Scalar<FUSED> {
 
     /// Apart, since its registers would be everybody's.
     #[inline(never)]
-    fn adam_of_any(self, rule: &Rule, x: &[f32], delta: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
-        let width = delta.len();
+    fn adam_of_any(self, rule: &AdamScalars, x: &[f32], delta: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
+        let (rule, width) = (Rule::Adam(*rule), delta.len());
         let [w, m, v] = [w, m, v].map(|all| all.chunks_exact_mut(width.max(1)));
         let rows = w.zip(m).zip(v);
         for (&x, ((w, m), v)) in x.iter().zip(rows) {

@@ -77,7 +77,7 @@ macro_rules! bias_relu8 {
 mod fused;
 mod portable;
 
-use crate::optimizer::Rule;
+use crate::optimizer::AdamScalars;
 use crate::parts;
 use core::arch::naked_asm;
 use core::ptr::null_mut;
@@ -259,7 +259,7 @@ pub(super) fn relu_rows<const FUSED: bool>(values: &mut [f32], minus_rate: f32, 
 /// Whether [`Scalar::adam_relu_rows`](super::Scalar::adam_relu_rows) is done: as [`adam`].
 #[inline(always)]
 pub(super) fn adam_relu_rows<const FUSED: bool>(
-    rule: &Rule,
+    rule: &AdamScalars,
     values: &mut [f32],
     delta: &[f32],
     w: &mut [f32],
@@ -274,7 +274,7 @@ pub(super) fn adam_relu_rows<const FUSED: bool>(
 /// Whether [`Scalar::adam_rows`](super::Scalar::adam_rows) is done: as [`adam`].
 #[inline(always)]
 pub(super) fn adam_rows<const FUSED: bool>(
-    rule: &Rule,
+    rule: &AdamScalars,
     x: &[f32],
     delta: &[f32],
     [w, m, v]: [&mut [f32]; 3],
@@ -290,7 +290,7 @@ pub(super) fn adam_rows<const FUSED: bool>(
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "rows, three of each, and what comes out")]
 unsafe fn products_and_adam<const FUSED: bool>(
-    rule: &Rule,
+    rule: &AdamScalars,
     x: &[f32],
     delta: &[f32],
     w: &mut [f32],
@@ -300,26 +300,14 @@ unsafe fn products_and_adam<const FUSED: bool>(
     all: bool,
 ) -> bool {
     let len = x.len().checked_mul(delta.len()).unwrap_or(usize::MAX);
-    let Some(scalars) = scalars_of(rule) else { return false };
-    let fits = rows_fit(x.len(), delta, w) && m.len() >= len && v.len() >= len;
+    let fits = rule.beta1 > 0.5 && rows_fit(x.len(), delta, w) && m.len() >= len && v.len() >= len;
     if fits {
         let (n, x, delta, width) = (x.len(), x.as_ptr(), delta.as_ptr(), delta.len());
         let (w, m, v) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
         // SAFETY: three times a row of `width` for each x, and by the caller a product.
-        unsafe { of!(FUSED, adam::products_and_adam(x, n, w, width, delta, products, all, m, v, &scalars)) };
+        unsafe { of!(FUSED, adam::products_and_adam(x, n, w, width, delta, products, all, m, v, rule)) };
     }
     fits
-}
-
-/// What the loops want of Adam: β₁ above 1/2.
-#[inline(always)]
-fn scalars_of(rule: &Rule) -> Option<[f32; 7]> {
-    match *rule {
-        Rule::Adam { beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon } if beta1 > 0.5 => {
-            Some([beta1, rest1, beta2, rest2, minus_rate, root_scale, epsilon])
-        }
-        _ => None,
-    }
 }
 
 /// Whether there are `rows` rows of whole fours.
@@ -348,7 +336,7 @@ pub(super) fn one_output_relu<const FUSED: bool>(
 /// Whether it is done: if rows are of whole fours, and β₁ is above 1/2.
 #[inline(always)]
 pub(super) fn adam<const FUSED: bool>(
-    rule: &Rule,
+    rule: &AdamScalars,
     x: &[f32],
     delta: &[f32],
     w: &mut [f32],
@@ -356,12 +344,11 @@ pub(super) fn adam<const FUSED: bool>(
     v: &mut [f32],
 ) -> bool {
     let len = x.len().checked_mul(delta.len()).unwrap_or(usize::MAX);
-    let Some(scalars) = scalars_of(rule) else { return false };
-    let fits = rows_fit(x.len(), delta, w) && m.len() >= len && v.len() >= len;
+    let fits = rule.beta1 > 0.5 && rows_fit(x.len(), delta, w) && m.len() >= len && v.len() >= len;
     if fits {
         let (w, m, v) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
         // SAFETY: three times a row of the delta's length for each input.
-        unsafe { of!(FUSED, adam::adam(w, m, v, delta.as_ptr(), delta.len(), &scalars, x.as_ptr(), x.len())) };
+        unsafe { of!(FUSED, adam::adam(w, m, v, delta.as_ptr(), delta.len(), rule, x.as_ptr(), x.len())) };
     }
     fits
 }

@@ -1,6 +1,6 @@
 //! What `vfp.rs` is where there is no such FPU: nothing is done, and all is left to the loops that call it.
 
-use crate::optimizer::Rule;
+use crate::optimizer::AdamScalars;
 
 #[inline(always)]
 pub(super) fn column_sums<const FUSED: bool>(_: &[f32], _: &[f32], _: usize, _: &mut [f32]) -> bool {
@@ -44,7 +44,7 @@ pub(super) fn relu_rows<const FUSED: bool>(_: &mut [f32], _: f32, _: &[f32], _: 
 
 #[inline(always)]
 pub(super) fn adam_relu_rows<const FUSED: bool>(
-    _: &Rule,
+    _: &AdamScalars,
     _: &mut [f32],
     _: &[f32],
     _: &mut [f32],
@@ -55,7 +55,13 @@ pub(super) fn adam_relu_rows<const FUSED: bool>(
 }
 
 #[inline(always)]
-pub(super) fn adam_rows<const FUSED: bool>(_: &Rule, _: &[f32], _: &[f32], _: [&mut [f32]; 3], _: &mut [f32]) -> bool {
+pub(super) fn adam_rows<const FUSED: bool>(
+    _: &AdamScalars,
+    _: &[f32],
+    _: &[f32],
+    _: [&mut [f32]; 3],
+    _: &mut [f32],
+) -> bool {
     false
 }
 
@@ -66,7 +72,7 @@ pub(super) fn one_output_relu<const FUSED: bool>(_: &mut [f32], _: f32, _: f32, 
 
 #[inline(always)]
 pub(super) fn adam<const FUSED: bool>(
-    _: &Rule,
+    _: &AdamScalars,
     _: &[f32],
     _: &[f32],
     _: &mut [f32],

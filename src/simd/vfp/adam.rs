@@ -1,5 +1,6 @@
 //! Adam's step.
 
+use crate::optimizer::AdamScalars;
 use core::arch::naked_asm;
 
 /// Four divisors, of some roots: each times s6, plus `$epsilon`. It takes two instructions less than [`divisor4`], and with VMLA
@@ -103,8 +104,7 @@ macro_rules! four {
 
 /// Adam's step for `rows` rows of `n` parameters w that lie one after the other, with their moments m and v: row k has the
 /// gradient g = `x[k]·delta[j] + 0`, and the rest is as [`Rule::Adam`](crate::optimizer::Rule) says. `n` is a multiple of
-/// 4, at least 4, and there is at least one row. `scalars` are β₁, 1 − β₁, β₂, 1 − β₂, −rate, the root's scale and ε; no m is −0, and
-/// β₁ is above 1/2.
+/// 4, at least 4, and there is at least one row; no m is −0, and β₁ is above 1/2.
 ///
 /// The zero that g is added to shows in the sign of a g that is zero, and that in nothing: its square has none, and m = β₁·m + β₁′·g is −0
 /// only where β₁·m is, too, which takes an m of −0, or one so small that it vanishes.
@@ -118,7 +118,7 @@ pub(in crate::simd::vfp) unsafe extern "C" fn adam(
     v: *mut f32,
     delta: *const f32,
     n: usize,
-    scalars: *const [f32; 7],
+    scalars: *const AdamScalars,
     x: *const f32,
     rows: usize,
 ) {
@@ -169,7 +169,7 @@ pub(in crate::simd::vfp) unsafe extern "C" fn products_and_adam(
     all: bool,
     m: *mut f32,
     v: *mut f32,
-    scalars: *const [f32; 7],
+    scalars: *const AdamScalars,
 ) {
     naked_asm!(
         fpu!(),
