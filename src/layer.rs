@@ -141,12 +141,29 @@ impl Layer {
         }
     }
 
-    /// The same dense layer with its weights stored by output, `[outputs × inputs]` as in PyTorch, and not `[inputs × outputs]`.
+    /// The same dense layer with its weights stored by output, `W: [units × in]` as in PyTorch, and not `[in × units]`. Any other
+    /// layer stays as it is.
     ///
-    /// It is for the first layer of a network that learns one sample at a time on a small CPU ([`Schedule::Lean`](crate::Schedule::Lean);
-    /// the batch schedule refuses it): plain SGD then skips the rows of outputs whose δ is ±0, under ReLU about half of
-    /// them. The sums are the same, to the last bit (`docs/ARITHMETIC.md`, rule 6.4 says what is not).
+    /// It is for the first layer of a network that learns one sample at a time on a small CPU: plain SGD then leaves
+    /// the rows of outputs whose δ is ±0, under ReLU about half of them. In the other order it leaves those of inputs that are ±0: where
+    /// many are (pixels, counts), that one is better. The same seed gives the same network, and sums are the same to the last
+    /// bit (`docs/ARITHMETIC.md`; rule 6.4 says what can differ: the sign of zeros, and what comes of a δ or an input that is not finite).
+    ///
+    /// Only [`Schedule::Lean`](crate::Schedule::Lean) takes it, and on a desktop without its vectors.
     /// [`copy_params`](crate::copy_params) brings parameters from one order to the other.
+    ///
+    /// ```
+    /// use microprop::{Layout, init, layout};
+    ///
+    /// const IN_ORDER: Layout = layout!(2 => dense(3, Relu), dense(1, Sigmoid));
+    /// const BY_OUTPUT: Layout = layout!(2 => dense(3, Relu).by_output(), dense(1, Sigmoid));
+    /// let mut params = [[0.0; BY_OUTPUT.params_len()]; 2];
+    /// init(&IN_ORDER, 7, &mut params[0])?;
+    /// init(&BY_OUTPUT, 7, &mut params[1])?;
+    /// let [in_order, by_output] = params;
+    /// assert_eq!([in_order[0], in_order[3]], by_output[..2]); // what both inputs bring to output 0
+    /// # Ok::<(), microprop::StepError>(())
+    /// ```
     #[must_use]
     pub const fn by_output(self) -> Self {
         match self.kind {

@@ -165,7 +165,7 @@ pub(super) fn row_sums<const FUSED: bool>(x: &[f32], w: &[f32], width: usize, su
         let at = next.min(last);
         let (w, sums) = (parts::from(w, at * width), parts::from_mut(sums, at));
         // SAFETY: as above, four of these rows.
-        unsafe { of!(FUSED, by_output::row_sums4(x.as_ptr(), x.len(), w.as_ptr(), 4 * width, sums.as_mut_ptr(), 1)) };
+        unsafe { of!(FUSED, by_output::row_sums4(x.as_ptr(), x.len(), w.as_ptr(), 4 * width, sums.as_mut_ptr())) };
         next += 4;
     }
     sums.len()

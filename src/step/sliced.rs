@@ -173,13 +173,23 @@ impl Trainer<'_> {
         let (mlp, layout, mode) = (&self.mlp, &self.mlp.layout, self.mlp.training(step.step));
         let SlicedStep { x, params, workspace, .. } = step;
         let (place, is_last) = (layout.place(layer), layer + 1 == layout.layers().len());
+        let next = if is_last { At::Loss } else { At::Forward { layer: layer + 1, column: 0 } };
+        if layer == 0 && layout.is_by_output() {
+            // Where the layout is a constant, this is one.
+            let place = layout.first();
+            let count = columns_of_slice(weights, place.inputs, place.outputs - column);
+            let (rows, bias) = place.split(params);
+            let rows = parts::span(rows, column * place.inputs, count * place.inputs);
+            let (bias, y) = (parts::span(bias, column, count), parts::span_mut(workspace, column, count));
+            lean::some_outputs(mlp, x, rows, place.outputs, bias, self.activation(0), y);
+            return if column + count == place.outputs { next } else { At::Forward { layer, column: column + count } };
+        }
         let (below, block) = parts::split_mut(workspace, layout.lean_offset(layer));
         let feed = match layer.checked_sub(1) {
             None => x,
             Some(before) => parts::span(below, layout.lean_offset(before), place.inputs),
         };
-        let next = if is_last { At::Loss } else { At::Forward { layer: layer + 1, column: 0 } };
-        let activation = if is_last && self.stops_short() { Activation::Linear } else { place.layer.activation };
+        let activation = self.activation(layer);
         let is_plain = layout.is_plain(&place);
         if !is_plain && !is_dense(&place) {
             let block = parts::part_mut(block, 0..block_len(layout, &place));
@@ -198,18 +208,23 @@ impl Trainer<'_> {
         } else {
             (count, parts::span(bias, column, count))
         };
-        let y = parts::span_mut(block, column, count);
-        if place.layer.is_by_output() {
-            let rows = parts::span(matrix, column * place.inputs, count * place.inputs);
-            lean::some_outputs(mlp, feed, rows, place.outputs, bias, activation, y);
-        } else {
-            let columns = Columns { weights: matrix, width: place.outputs, first: column };
-            let activation = if is_plain { activation } else { Activation::Linear };
-            lean::some_columns(mlp, feed, columns, bias, activation, y);
-        }
+        let columns = Columns { weights: matrix, width: place.outputs, first: column };
+        let activation = if is_plain { activation } else { Activation::Linear };
+        lean::some_columns(mlp, feed, columns, bias, activation, parts::span_mut(block, column, count));
         match column + count {
             column if is_plain && column == place.outputs => next,
             column => At::Forward { layer, column },
+        }
+    }
+
+    /// What follows a layer's sums in training.
+    #[inline(always)]
+    fn activation(&self, layer: usize) -> Activation {
+        let layers = self.mlp.layout.layers();
+        match layers.get(layer) {
+            Some(_) if layer + 1 == layers.len() && self.stops_short() => Activation::Linear,
+            Some(layer) => layer.activation,
+            None => Activation::Linear,
         }
     }
 
@@ -251,21 +266,18 @@ impl Trainer<'_> {
         let (mlp, layout, mode) = (&self.mlp, &self.mlp.layout, self.mlp.training(step.step));
         let rule = self.optimizer().rule_of(step.scalars);
         let SlicedStep { x, params, state: [first, second], workspace, .. } = step;
-        let (place, start) = (layout.place(layer), layout.lean_offset(layer));
-        if place.layer.is_by_output() {
+        if layer == 0 && layout.is_by_output() {
+            let place = layout.first();
             let row_end = row + rows_of_slice(weights, place.inputs, place.outputs + 1 - row);
-            let delta = parts::span(workspace, start, place.outputs);
+            let delta = parts::part(workspace, 0..place.outputs);
             let rows = row.min(place.outputs)..row_end.min(place.outputs);
             let bias = if row_end > place.outputs { place.outputs } else { 0 };
             let range = place.offset + rows.start * place.inputs..place.offset + rows.end * place.inputs + bias;
             let gradient = lean::update_of(rule, params, [first, second], range);
             lean::some_outputs_back(mlp, parts::part(delta, rows), delta, x, None, gradient);
-            return match row_end {
-                row if row <= place.outputs => At::Backward { layer, row, loss },
-                // It is the first layer.
-                _ => At::End(Ok(loss)),
-            };
+            return if bias > 0 { At::End(Ok(loss)) } else { At::Backward { layer, row: row_end, loss } };
         }
+        let (place, start) = (layout.place(layer), layout.lean_offset(layer));
         let is_simple = lean::is_simple(layout, &place);
         let all = if is_simple || is_dense(&place) { place.inputs + 1 } else { 1 };
         let end = row + rows_of_slice(weights, place.outputs, all - row);

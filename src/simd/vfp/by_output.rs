@@ -9,96 +9,6 @@ macro_rules! two_rows {
     };
 }
 
-/// Eight terms of the rows at `$ra` and `$rb`; x is in s4 to s11.
-macro_rules! eight_of_two {
-    ($a:literal $ra:literal, $b:literal $rb:literal) => {
-        concat!(
-            "vldmia ", $ra, "!, {{s16-s23}}\n",
-            "vldmia ", $rb, "!, {{s24-s31}}\n",
-            two_rows!($a $b: "s4" "s16" "s24", "s5" "s17" "s25", "s6" "s18" "s26", "s7" "s19" "s27",
-                "s8" "s20" "s28", "s9" "s21" "s29", "s10" "s22" "s30", "s11" "s23" "s31"),
-        )
-    };
-}
-
-/// Four terms of the rows at `$ra` and `$rb`; x is in s4 to s7.
-macro_rules! four_of_two {
-    ($a:literal $ra:literal, $b:literal $rb:literal) => {
-        concat!(
-            "vldmia ", $ra, "!, {{s16-s19}}\n",
-            "vldmia ", $rb, "!, {{s24-s27}}\n",
-            two_rows!($a $b: "s4" "s16" "s24", "s5" "s17" "s25", "s6" "s18" "s26", "s7" "s19" "s27"),
-        )
-    };
-}
-
-/// `sums[j] = Σₖ x[k]·w[j·w_step + k]` for `fours` times four rows j, each sum one chain from +0. The step is in bytes;
-/// at least four rows, any number of terms.
-///
-/// # Safety
-/// All that the formula reads and writes is there.
-#[unsafe(naked)]
-pub(in crate::simd::vfp) unsafe extern "C" fn row_sums4(
-    x: *const f32,
-    n: usize,
-    w: *const f32,
-    w_step: usize,
-    sums: *mut f32,
-    fours: usize,
-) {
-    naked_asm!(
-        fpu!(),
-        "push    {{r4-r11}}",
-        "vpush   {{s16-s31}}",
-        "ldr     r8, [sp, #96]",  // sums
-        "ldr     r9, [sp, #100]", // fours
-        "mov     r12, #0",
-        "1:",
-        "add     r4, r2, r3",
-        "add     r5, r4, r3",
-        "add     r6, r5, r3",
-        "add     r11, r6, r3",
-        "mov     r7, r0",
-        "vmov    d0, r12, r12",
-        "vmov    d1, r12, r12",
-        "subs    r10, r1, #8",
-        "blt     3f",
-        "2:",
-        "vldmia  r7!, {{s4-s11}}",
-        eight_of_two!("s0" "r2", "s1" "r4"),
-        eight_of_two!("s2" "r5", "s3" "r6"),
-        "subs    r10, r10, #8",
-        "bge     2b",
-        "3:",
-        "adds    r10, r10, #4", // what is left: fewer than eight
-        "blt     4f",
-        "vldmia  r7!, {{s4-s7}}",
-        four_of_two!("s0" "r2", "s1" "r4"),
-        four_of_two!("s2" "r5", "s3" "r6"),
-        "subs    r10, r10, #4",
-        "4:",
-        "adds    r10, r10, #4",
-        "beq     6f",
-        "5:",
-        "vldmia  r7!, {{s4}}",
-        "vldmia  r2!, {{s16}}",
-        "vldmia  r4!, {{s17}}",
-        "vldmia  r5!, {{s18}}",
-        "vldmia  r6!, {{s19}}",
-        add_products!("s0" "s16" "s4" "s16", "s1" "s17" "s4" "s17", "s2" "s18" "s4" "s18", "s3" "s19" "s4" "s19"),
-        "subs    r10, r10, #1",
-        "bne     5b",
-        "6:",
-        "vstmia  r8!, {{s0-s3}}",
-        "mov     r2, r11",
-        "subs    r9, r9, #1",
-        "bne     1b",
-        "vpop    {{s16-s31}}",
-        "pop     {{r4-r11}}",
-        "bx      lr",
-    )
-}
-
 /// Eight terms of two rows; x is in s8 to s15.
 macro_rules! eight {
     ($a:literal $ra:literal, $b:literal $rb:literal) => {
@@ -110,6 +20,7 @@ macro_rules! eight {
         )
     };
 }
+
 /// Four terms of four rows; x is in s8 to s11.
 macro_rules! four {
     ($a:literal $ra:literal, $b:literal $rb:literal, $c:literal $rc:literal, $d:literal $rd:literal) => {
@@ -124,6 +35,56 @@ macro_rules! four {
             add_products!($a "s19" "s11" "s19", $b "s23" "s11" "s23", $c "s27" "s11" "s27", $d "s31" "s11" "s31"),
         )
     };
+}
+
+/// `sums[j] = Σₖ x[k]·w[j·w_step + k]` for four rows j, each sum one chain from +0. The step is in bytes; any number of terms.
+///
+/// # Safety
+/// All that the formula reads and writes is there.
+#[unsafe(naked)]
+pub(in crate::simd::vfp) unsafe extern "C" fn row_sums4(
+    x: *const f32,
+    n: usize,
+    w: *const f32,
+    w_step: usize,
+    sums: *mut f32,
+) {
+    naked_asm!(
+        fpu!(),
+        "push    {{r4, r5}}",
+        "vpush   {{s16-s31}}",
+        "add     r4, r2, r3",
+        "add     r5, r4, r3",
+        "add     r3, r5, r3",
+        "mov     r12, #0",
+        "vmov    d0, r12, r12",
+        "vmov    d1, r12, r12",
+        "subs    r1, r1, #4",
+        "blt     3f",
+        "2:",
+        "vldmia  r0!, {{s8-s11}}",
+        four!("s0" "r2", "s1" "r4", "s2" "r5", "s3" "r3"),
+        "subs    r1, r1, #4",
+        "bge     2b",
+        "3:",
+        "adds    r1, r1, #4", // what is left: fewer than four
+        "beq     6f",
+        "5:",
+        "vldmia  r0!, {{s8}}",
+        "vldmia  r2!, {{s16}}",
+        "vldmia  r4!, {{s17}}",
+        "vldmia  r5!, {{s18}}",
+        "vldmia  r3!, {{s19}}",
+        add_products!("s0" "s16" "s8" "s16", "s1" "s17" "s8" "s17", "s2" "s18" "s8" "s18", "s3" "s19" "s8" "s19"),
+        "subs    r1, r1, #1",
+        "bne     5b",
+        "6:",
+        "ldr     r12, [sp, #72]", // sums
+        "vstmia  r12, {{s0-s3}}",
+        "vpop    {{s16-s31}}",
+        "pop     {{r4, r5}}",
+        "bx      lr",
+    )
 }
 
 /// The sums of eight rows from r2 on, in s0 to s7, and the rest of the loop over `eights`: `$store` is what becomes of them.
@@ -186,7 +147,7 @@ macro_rules! eights {
     };
 }
 
-/// [`row_sums4`] for `eights` times eight rows.
+/// [`row_sums4`] for `eights` times eight rows, at least once.
 ///
 /// # Safety
 /// As there.

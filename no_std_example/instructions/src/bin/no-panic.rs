@@ -6,12 +6,16 @@
 use core::hint::black_box;
 use core::panic::PanicInfo;
 use microprop::{
-    Adam, Delta, Isa, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Sgd, StepError, Targets, Trainer, hash, init, layout,
+    Adam, Delta, Isa, Layout, Loss, Mlp, Optimizer, Rng, Schedule, Sgd, StepError, Targets, Trainer, copy_params, hash,
+    init, layout,
 };
 
 const SENSOR: Layout = layout!(60 => dense(32, Relu), dense(16, Relu), dense(4, Softmax));
 const SEED: Layout = layout!(20 => dense(64, Relu), dense(1, Sigmoid));
 const XOR: Layout = layout!(2 => dense(3, Sigmoid), dense(1, Sigmoid));
+const SENSOR_BY_OUTPUT: Layout = layout!(60 => dense(32, Relu).by_output(), dense(16, Relu), dense(4, Softmax));
+const SEED_BY_OUTPUT: Layout = layout!(20 => dense(64, Relu).by_output(), dense(1, Sigmoid));
+const NARROW_BY_OUTPUT: Layout = layout!(300 => dense(7, Tanh).by_output(), dense(3, Linear));
 const EACH: Layout = layout!(8 =>
     normalization(),
     embedding(2, 3, 4),
@@ -83,6 +87,9 @@ const SGD: Optimizer = Optimizer::Sgd(Sgd::new(0.01));
 network!(sensor, SENSOR, Loss::CrossEntropy, SGD, classes of classes);
 network!(sensor_by_adam, SENSOR, Loss::CrossEntropy, Optimizer::Adam(Adam::new(0.001)), classes of classes);
 network!(seed, SEED, Loss::BinaryCrossEntropy, SGD, values of values);
+network!(seed_by_output, SEED_BY_OUTPUT, Loss::BinaryCrossEntropy, SGD, values of values);
+network!(sensor_by_output, SENSOR_BY_OUTPUT, Loss::CrossEntropy, Optimizer::Adam(Adam::new(0.001)), classes of classes);
+network!(narrow_by_output, NARROW_BY_OUTPUT, Loss::HalfMeanSquaredError, Optimizer::Sgd(Sgd::new(0.01).momentum(0.9)), values of values);
 network!(xor, XOR, Loss::MeanSquaredError, SGD, values of values);
 network!(control, CONTROL, Loss::MeanSquaredError, Optimizer::Sgd(Sgd::new(0.01).momentum(0.9)), values of values);
 network!(each, EACH, Loss::CrossEntropy, SGD, classes of classes);
@@ -93,7 +100,9 @@ fn main() -> ! {
     static mut CLASSES: [u32; 4] = [0; 4];
     let mut rng = Rng::new(u64::from(black_box(1_u32)));
     let mut sum = rng.uniform() + rng.below(black_box(3)) as f32;
-    for all in [sensor::all, sensor_by_adam::all, seed::all, xor::all, control::all, each::all] {
+    let by_output = [seed_by_output::all, sensor_by_output::all, narrow_by_output::all];
+    let others = [sensor::all, sensor_by_adam::all, seed::all, xor::all, control::all, each::all];
+    for all in by_output.into_iter().chain(others) {
         let mut rest = &mut WORDS[..];
         let mut next = || {
             let (part, after) = core::mem::take(&mut rest).split_at_mut_checked(black_box(100)).unwrap_or_default();
@@ -102,6 +111,7 @@ fn main() -> ! {
         };
         let (x, values, params, state) = (next(), next(), next(), next());
         let (gradient, workspace, y) = (next(), next(), next());
+        sum += f32::from(copy_params(&SEED, values, &SEED_BY_OUTPUT, params).is_ok());
         let buffers = Buffers { x, classes: black_box(&*CLASSES), values, params, state, gradient, workspace, y };
         sum += all(u64::from(black_box(1_u32)), buffers).unwrap_or(0.0);
     }
