@@ -423,7 +423,8 @@ impl LayoutError {
             Self::NoLayers => "a network has at least one layer",
             Self::NoUnits { .. } => "a layer has at least one unit",
             Self::ByOutput { .. } => {
-                "weights by output are for the first layer only, with bias, slope at y, no dropout, penalty, residual connection or batch norm"
+                "weights by output are for the first layer, with a bias, an activation whose value gives its slope, and no dropout or \
+                 penalty, of a network without residual connections and batch norm"
             }
             Self::HiddenSoftmax { .. } => "softmax is for the last layer only",
             Self::LeakySlope { .. } => "a leaky slope lies in 0 to 1",

@@ -603,5 +603,5 @@ fn what_is_no_ensemble_is_refused() {
         assert_eq!(refused, Err(EnsembleError::Interleaved { layer: 0 }), "{layer}");
     }
     let message = EnsembleError::Interleaved { layer: 3 }.to_string();
-    assert_eq!(message, "layer 3: interleaved members have dense layers, activations and dropout only");
+    assert_eq!(message, "layer 3: interleaved members have dense layers (not by output), activations and dropout only");
 }

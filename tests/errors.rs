@@ -1062,6 +1062,11 @@ fn messages_read_well() {
         (&LayoutError::NoInputs, "a network has at least one input"),
         (&LayoutError::NoLayers, "a network has at least one layer"),
         (&LayoutError::NoUnits { layer: 2 }, "layer 2: a layer has at least one unit"),
+        (
+            &LayoutError::ByOutput { layer: 1 },
+            "layer 1: weights by output are for the first layer, with a bias, an activation whose value gives its slope, and no \
+             dropout or penalty, of a network without residual connections and batch norm",
+        ),
         (&LayoutError::HiddenSoftmax { layer: 1 }, "layer 1: softmax is for the last layer only"),
         (&LayoutError::LeakySlope { layer: 0 }, "layer 0: a leaky slope lies in 0 to 1"),
         (&LayoutError::EluAlpha { layer: 3 }, "layer 3: an ELU's alpha is finite and not negative"),
@@ -1099,6 +1104,11 @@ fn messages_read_well() {
             "inputs: expected one or more samples of 20, found a length of 19",
         ),
         (&StepError::NoOutputs, "a layer has at least one output, found 0"),
+        (
+            &StepError::BatchByOutput,
+            "layer 0 stores its weights by output, which only Schedule::Lean takes: copy_params brings them to the other order",
+        ),
+        (&StepError::LayoutsDiffer, "the two layouts differ in more than the order of their weights"),
         (&StepError::BatchSlices, "a step in slices needs the lean schedule, found the batch schedule"),
         (&StepError::OtherLayout, "the step in slices was begun by a trainer of another layout"),
         (&StepError::LeanBatch { found: 32 }, "the lean schedule takes 1 sample at a time, found 32"),
