@@ -3,7 +3,7 @@
 use microprop::Activation::*;
 use microprop::{
     Adam, Delta, Ensemble, EnsembleError, Isa, Layer, Layout, LayoutError, Loss, Member, MemberInputs, MemberTargets,
-    Mlp, Network, Optimizer, Penalty, Rng, Schedule, Sgd, StepError, Targets, Trainer, copy_params, init, layout,
+    Mlp, Optimizer, Penalty, Rng, Schedule, Sgd, StepError, Targets, Trainer, copy_params, init, layout,
 };
 
 /// One network in the two orders, with all that a step takes.
@@ -255,10 +255,18 @@ fn the_batch_schedule_refuses_it_and_changes_nothing() {
     assert_eq!(losses, [7.0; 2]);
     assert_eq!(ensemble.interleaved(), Err(EnsembleError::Interleaved { layer: 0 }));
     assert_eq!((params, of_all, y), ([0.5; LEN], [0.5; 2 * LEN], [7.0]));
+}
 
-    let net = Network::new(3).layer(Layer::dense(4, Relu).by_output()).dense(1, Linear);
-    assert_eq!(net.clone().build().unwrap().predict(&x).map(|_| ()), refused);
-    net.schedule(Schedule::Lean).build().unwrap().predict(&x).unwrap();
+#[cfg(feature = "alloc")]
+#[test]
+fn a_network_of_its_own_schedule_takes_it() {
+    let net = microprop::Network::new(3).layer(Layer::dense(4, Relu).by_output()).dense(1, Linear);
+    let x = [1.0, 2.0, 3.0];
+    let batch = net.clone().build().unwrap().predict(&x);
+    assert_eq!(batch, Err(StepError::BatchByOutput));
+    let lean = net.schedule(Schedule::Lean).build().unwrap();
+    let in_order = microprop::Network::new(3).dense(4, Relu).dense(1, Linear).build().unwrap();
+    assert_eq!(lean.predict(&x), in_order.predict(&x));
 }
 
 #[test]

@@ -1057,7 +1057,7 @@ fn a_workspace_may_start_anywhere() {
 #[test]
 fn messages_read_well() {
     let length = |buffer| StepError::Length { buffer, expected: 64, found: 63 };
-    let cases: [(&dyn Display, &str); 45] = [
+    let cases: [(&dyn Display, &str); 48] = [
         (&IsaError::NoFusedMultiplyAdd, "fused arithmetic needs a CPU with FMA; portable arithmetic runs here"),
         (&LayoutError::NoInputs, "a network has at least one input"),
         (&LayoutError::NoLayers, "a network has at least one layer"),
