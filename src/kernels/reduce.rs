@@ -110,7 +110,19 @@ pub(crate) fn partials_of<S: Simd, const N: usize>(
             &f,
         );
     }
-    if len > 16 * groups {
+    if len > 16 * groups && S::LANES > 4 && filler == [0.0; N] {
+        // The vectors of AVX load a part under a mask: a vector of floats that were just copied would be waited for until
+        // they have left the core.
+        for (v, sum) in sums.iter_mut().take(16 / S::LANES).enumerate() {
+            let from = len.min(16 * groups + v * S::LANES);
+            let to = len.min(from + S::LANES);
+            let elements = slices.map(
+                #[inline(always)]
+                |x| s.load_part(parts::part(x, from..to)),
+            );
+            *sum = f(elements, *sum);
+        }
+    } else if len > 16 * groups {
         let mut rest = filler.map(
             #[inline(always)]
             |filler| [filler; 16],
