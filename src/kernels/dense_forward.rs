@@ -175,8 +175,14 @@ impl<'a> BiasActivation<'a> {
         Self { bias, activation, floor }
     }
 
+    /// The bias of some columns.
     #[inline(always)]
-    fn finish<S: Simd>(&self, s: S, sum: S::Vector, bias: S::Vector) -> S::Vector {
+    pub(super) fn bias(&self, columns: Range<usize>) -> &'a [f32] {
+        &self.bias[columns]
+    }
+
+    #[inline(always)]
+    pub(super) fn finish<S: Simd>(&self, s: S, sum: S::Vector, bias: S::Vector) -> S::Vector {
         // Nothing is below −∞, so without ReLU this passes every z on, NaN too.
         s.max(s.splat(self.floor), s.add(sum, bias))
     }

@@ -8,10 +8,10 @@ use super::dense_forward::{BiasActivation, NARROW, has_own_pass};
 use super::lean::Columns;
 use super::map::map;
 use super::reduce;
-use super::rows::{blocks, columns_of, load_lanes, steps, store_lanes};
+use super::rows::{BLOCK, blocks, columns_of, load_lanes, steps, store_columns, store_lanes};
 use super::tiles::Epilogue;
 use crate::activation::Activation;
-use crate::simd::Simd;
+use crate::simd::{Simd, Strided, walk};
 use core::ops::Range;
 
 /// `y = activation(x·W + b)`, for some columns of W, one at least. Softmax is left to the caller.
@@ -24,10 +24,13 @@ pub(crate) fn forward<S: Simd>(
     activation: Activation,
     y: &mut [f32],
 ) {
+    if columns.width == 1 {
+        y[0] = one_output(s, x, columns.weights, bias[0], activation);
+        return;
+    }
     let mut layer = Layer { x, columns, epilogue: BiasActivation::new(bias, activation), y };
     match columns.width {
-        1 => layer.finish(s, 0, 1, s.splat(reduce::dot_in(s, x, columns.weights))),
-        2..=NARROW => {
+        ..=NARROW => {
             let count = layer.y.len();
             for column in (0..count).step_by(S::LANES) {
                 layer.narrow(s, column, S::LANES.min(count - column));
@@ -48,6 +51,23 @@ pub(crate) fn forward<S: Simd>(
             },
         );
     }
+}
+
+/// The only output of a layer, in registers to its end: loading a vector of which one lane was just stored waits until the
+/// store has left the core, and with it all that the CPU could begin of the next sample.
+#[inline(always)]
+fn one_output<S: Simd>(s: S, x: &[f32], weights: &[f32], bias: f32, activation: Activation) -> f32 {
+    let sum = s.splat(reduce::dot_in(s, x, weights));
+    let z = s.first(BiasActivation::new(&[], activation).finish(s, sum, s.splat(bias)));
+    if !has_own_pass(activation) {
+        return z;
+    }
+    // With what two registers hold: in a larger closure z would go through memory.
+    let activation = &activation;
+    s.outline(
+        #[inline(always)]
+        move |s| s.first(activation.value(s, s.splat(z))),
+    )
 }
 
 struct Layer<'a> {
@@ -71,43 +91,91 @@ impl Layer<'_> {
         let (n, mut column) = (self.y.len(), 0);
         // Side by side, as a chain by itself would wait for each of its multiply-adds.
         while n - column >= 8 * S::LANES {
-            self.strip::<S, 8, false>(s, column..column + 8 * S::LANES);
+            self.strip::<S, 8, false>(s, column);
             column += 8 * S::LANES;
         }
         while n - column >= 4 * S::LANES {
-            self.strip::<S, 4, false>(s, column..column + 4 * S::LANES);
+            self.strip::<S, 4, false>(s, column);
             column += 4 * S::LANES;
         }
+        if column == n {
+            return;
+        }
         match (n - column).div_ceil(S::LANES) {
-            0 => {}
-            1 => self.strip::<S, 1, true>(s, column..n),
-            2 => self.strip::<S, 2, true>(s, column..n),
-            3 => self.strip::<S, 3, true>(s, column..n),
-            _ => self.strip::<S, 4, true>(s, column..n),
+            1 => self.strip::<S, 1, true>(s, column),
+            2 => self.strip::<S, 2, true>(s, column),
+            3 => self.strip::<S, 3, true>(s, column),
+            _ => self.strip::<S, 4, true>(s, column),
         }
     }
 
-    /// Some of them: NV vectors, the last one short if `PART`. Each block of k is one chain.
+    /// Some of them from `column` on: NV vectors, or with `PART` all that are left, the last vector short. Each block of k
+    /// is one chain.
+    ///
+    /// In a function of its own, as a compiler works out ahead of a loop over strips whatever they share: more
+    /// instructions than a strip of a small layer has beside its sums.
     #[inline(always)]
-    fn strip<S: Simd, const NV: usize, const PART: bool>(&mut self, s: S, columns: Range<usize>) {
-        let Columns { weights, width, first } = self.columns;
-        let mut total = [s.splat(0.0); NV];
-        for (index, (x, weights)) in blocks(self.x, 1).zip(blocks(weights, width)).enumerate() {
-            let mut sums = [s.splat(0.0); NV];
-            for (&x, row) in x.iter().zip(steps(weights, width)) {
-                let w = columns_of::<S, NV, PART>(s, &row[first + columns.start..first + columns.end]);
-                for v in 0..NV {
-                    sums[v] = s.mul_add(s.splat(x), w[v], sums[v]);
+    fn strip<S: Simd, const NV: usize, const PART: bool>(&mut self, s: S, column: usize) {
+        s.outline(
+            #[inline(always)]
+            |s| {
+                let width = if PART { self.y.len() - column } else { NV * S::LANES };
+                let columns = column..column + width;
+                let mut sums = self.block::<S, NV, PART>(s, 0, columns.clone());
+                let mut begin = BLOCK;
+                while begin < self.x.len() {
+                    let more = self.block::<S, NV, PART>(s, begin, columns.clone());
+                    for v in 0..NV {
+                        sums[v] = s.add(sums[v], more[v]);
+                    }
+                    begin += BLOCK;
                 }
-            }
-            for v in 0..NV {
-                total[v] = if index == 0 { sums[v] } else { s.add(total[v], sums[v]) };
-            }
-        }
-        for (v, &sum) in total.iter().enumerate() {
-            let column = columns.start + v * S::LANES;
-            self.finish(s, column, S::LANES.min(columns.end - column), sum);
-        }
+                let bias = columns_of::<S, NV, PART>(s, self.epilogue.bias(columns.clone()));
+                for v in 0..NV {
+                    sums[v] = self.epilogue.finish(s, sums[v], bias[v]);
+                }
+                store_columns::<S, NV, PART>(s, sums, &mut self.y[columns]);
+            },
+        );
+    }
+
+    /// The sums of some columns over the block of k that begins at `begin`.
+    #[inline(always)]
+    fn block<S: Simd, const NV: usize, const PART: bool>(
+        &self,
+        s: S,
+        begin: usize,
+        columns: Range<usize>,
+    ) -> [S::Vector; NV] {
+        let Columns { weights, width, first } = self.columns;
+        let terms = (self.x.len() - begin).min(BLOCK);
+        let mut x = Strided { data: self.x, start: begin, step: 1, across: 0 };
+        let mut w = Strided { data: weights, start: begin * width + first + columns.start, step: width, across: 0 };
+        let mut sums = [s.splat(0.0); NV];
+        // Four at a time: counting takes as many instructions as a term of four vectors.
+        walk::<4, 1>(
+            terms / 4,
+            x,
+            w,
+            columns.len(),
+            #[inline(always)]
+            |x, w| {
+                for g in 0..4 {
+                    add_term::<S, NV, PART>(s, x[g][0], w[g], &mut sums);
+                }
+            },
+        );
+        x.start += terms / 4 * 4;
+        w.start += terms / 4 * 4 * width;
+        walk::<1, 1>(
+            terms % 4,
+            x,
+            w,
+            columns.len(),
+            #[inline(always)]
+            |[[x]], [w]| add_term::<S, NV, PART>(s, x, w, &mut sums),
+        );
+        sums
     }
 
     /// `lanes` columns from `column` on, of at most [`NARROW`]: each block of k in four chains by k mod 4, joined
@@ -135,6 +203,15 @@ impl Layer<'_> {
             total = if index == 0 { sum } else { s.add(total, sum) };
         }
         self.finish(s, column, lanes, total);
+    }
+}
+
+/// `sums = x·w + sums`.
+#[inline(always)]
+fn add_term<S: Simd, const NV: usize, const PART: bool>(s: S, x: f32, w: &[f32], sums: &mut [S::Vector; NV]) {
+    let (x, w) = (s.splat(x), columns_of::<S, NV, PART>(s, w));
+    for v in 0..NV {
+        sums[v] = s.mul_add(x, w[v], sums[v]);
     }
 }
 

@@ -194,6 +194,23 @@ pub(super) fn columns_of<S: Simd, const NV: usize, const PART: bool>(s: S, x: &[
     vectors
 }
 
+/// NV vectors to `to`; with `PART` the last may be short.
+#[inline(always)]
+pub(super) fn store_columns<S: Simd, const NV: usize, const PART: bool>(
+    s: S,
+    vectors: [S::Vector; NV],
+    to: &mut [f32],
+) {
+    let whole = if PART { NV - 1 } else { NV };
+    let (to, last) = to.split_at_mut(whole * S::LANES);
+    for (&vector, to) in vectors.iter().zip(S::chunks_mut(to).0) {
+        s.store(vector, to);
+    }
+    if PART {
+        s.store_part(vectors[NV - 1], last);
+    }
+}
+
 /// Folds `term(k, sum)` over `count` terms: each block from +0, blocks added in order.
 #[inline(always)]
 pub(super) fn chain<S: Simd>(s: S, count: usize, term: impl Fn(usize, S::Vector) -> S::Vector) -> S::Vector {
