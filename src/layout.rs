@@ -304,6 +304,11 @@ impl<'a> Layout<'a> {
         matches!(self.layers, [first, ..] if first.is_by_output())
     }
 
+    /// Whether all layers are plain.
+    pub(crate) const fn is_all_plain(&self) -> bool {
+        self.plain
+    }
+
     /// Whether a layer normalises over the batch.
     pub(crate) const fn has_batch_norm(&self) -> bool {
         self.batch_norm

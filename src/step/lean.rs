@@ -21,7 +21,7 @@ use crate::layout::{Layout, Place, Source};
 use crate::loss::Objective;
 use crate::optimizer::Rule;
 use crate::parts;
-use crate::simd::{Scalar, dispatch, on_one_lane};
+use crate::simd::{Scalar, Simd, dispatch, on_one_lane};
 use core::ops::Range;
 
 impl Layout<'_> {
@@ -65,15 +65,8 @@ pub(super) fn forward<'w>(
     // Chosen once for all layers: by itself, one of a small network takes no longer than the choice.
     on_one_lane!(
         mlp.engine.isa,
-        s => layers_forward(mlp, mode, params, x, workspace, stop_short, #[inline(always)] |x, w, b, activation, y| {
-            kernels::one_lane_forward(s, x, w, b, activation, mlp.layout.activations(), y);
-        });
-        dispatch!(
-            mlp.engine.isa,
-            s => layers_forward(mlp, mode, params, x, workspace, stop_short, #[inline(always)] |x, w, b, activation, y| {
-                kernels::one_sample_forward(s, x, w, b, activation, y);
-            })
-        )
+        s => one_lane_forward(s, mlp, mode, params, x, workspace, stop_short);
+        vectors_forward(mlp, mode, params, x, workspace, stop_short)
     );
     softmax(mlp, workspace, stop_short);
     top(mlp, workspace)
@@ -85,6 +78,72 @@ pub(super) fn softmax(mlp: &Mlp<'_>, workspace: &mut [f32], stop_short: bool) {
     if mlp.layout.output_activation() == Activation::Softmax && !stop_short {
         let top = top(mlp, workspace);
         kernels::softmax(mlp.engine.isa, top, top.len());
+    }
+}
+
+/// [`forward`] on one lane.
+#[cfg_attr(feature = "std", inline(never))]
+#[cfg_attr(not(feature = "std"), inline(always))]
+fn one_lane_forward<const FUSED: bool>(
+    s: Scalar<FUSED>,
+    mlp: &Mlp<'_>,
+    mode: Mode,
+    params: &[f32],
+    x: &[f32],
+    workspace: &mut [f32],
+    stop_short: bool,
+) {
+    layers_forward(
+        mlp,
+        mode,
+        params,
+        x,
+        workspace,
+        stop_short,
+        #[inline(always)]
+        |x, w, b, activation, y| kernels::one_lane_forward(s, x, w, b, activation, mlp.layout.activations(), y),
+    );
+}
+
+/// [`forward`] on vectors.
+#[inline(always)]
+fn vectors_forward(mlp: &Mlp<'_>, mode: Mode, params: &[f32], x: &[f32], workspace: &mut [f32], stop_short: bool) {
+    if mlp.layout.is_all_plain() && !mlp.layout.is_by_output() {
+        dispatch!(mlp.engine.isa, s => plain_forward(s, &mlp.layout, params, x, workspace, stop_short));
+    } else {
+        any_layers_forward(mlp, mode, params, x, workspace, stop_short);
+    }
+}
+
+/// [`forward`] on vectors, of layers of any kind.
+#[inline(never)]
+fn any_layers_forward(mlp: &Mlp<'_>, mode: Mode, params: &[f32], x: &[f32], workspace: &mut [f32], stop_short: bool) {
+    layers_forward(mlp, mode, params, x, workspace, stop_short, |x, w, b, activation, y| {
+        some_columns(mlp, x, w, b, activation, y);
+    });
+}
+
+/// [`forward`] of plain layers on vectors. What other layers ask of a walk through them would take as long as
+/// the vectors of a small network.
+#[inline(always)]
+fn plain_forward<S: Simd>(
+    s: S,
+    layout: &Layout<'_>,
+    params: &[f32],
+    x: &[f32],
+    workspace: &mut [f32],
+    stop_short: bool,
+) {
+    let (mut feed, mut params, mut workspace) = (parts::part(x, 0..layout.inputs()), params, workspace);
+    let mut layers = layout.layers();
+    while let [layer, above @ ..] = layers {
+        let Some(width) = layer.units() else { return };
+        let (weights, rest) = parts::split(params, feed.len() * width);
+        let (bias, rest) = parts::split(rest, width);
+        let (y, free) = parts::split_mut(workspace, width);
+        let activation = if stop_short && above.is_empty() { Activation::Linear } else { layer.activation };
+        kernels::one_sample_forward(s, feed, Columns { weights, width, first: 0 }, bias, activation, y);
+        (feed, params, workspace, layers) = (y, rest, free, above);
     }
 }
 
