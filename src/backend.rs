@@ -54,8 +54,8 @@ impl Engine {
     }
 
     /// Whether all is done by this crate's kernels.
-    pub(crate) fn is_own(self) -> bool {
-        self.backend == Backend::OWN
+    pub(crate) const fn is_own(self) -> bool {
+        matches!(self.backend.0, Kind::Own)
     }
 
     /// Whether a product of `m × k` by `k × n` is matrixmultiply's work.

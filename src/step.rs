@@ -160,7 +160,8 @@ impl<'a> Mlp<'a> {
         }
     }
 
-    /// Floats of workspace for [`predict`](Self::predict) over `batch` samples.
+    /// Floats of workspace for [`predict`](Self::predict) over `batch` samples. With this crate's kernels one sample asks for
+    /// no more than in the lean schedule: [`Layout::lean_workspace_len`].
     ///
     /// # Errors
     /// [`LayoutError::TooLarge`] if that overflows.
@@ -169,10 +170,19 @@ impl<'a> Mlp<'a> {
         match self.schedule {
             Schedule::Lean => Ok(self.layout.lean_workspace_len()),
             Schedule::Batch => match predict::workspace_len(&self.layout, batch, self.pieces(batch)) {
+                // The smaller one: of many narrow layers a batch keeps two, one sample by itself all.
+                Some(len) if len < self.layout.lean_workspace_len() => Ok(len),
+                _ if self.is_alone(batch) => Ok(self.layout.lean_workspace_len()),
                 Some(len) => Ok(len),
                 None => Err(LayoutError::TooLarge),
             },
         }
+    }
+
+    /// Whether a batch is one sample that [`predict`](Self::predict) can take through the layers as the lean schedule
+    /// does: that asks for nothing that a batch needs, and the sums are the same.
+    const fn is_alone(&self, batch: usize) -> bool {
+        batch == 1 && self.engine.is_own()
     }
 
     /// Writes the network's outputs for `x`.
@@ -188,21 +198,43 @@ impl<'a> Mlp<'a> {
     pub fn predict(&self, params: &[f32], x: &[f32], y: &mut [f32], workspace: &mut [f32]) -> Result<(), StepError> {
         let batch = self.check(params, x)?;
         StepError::check(Buffer::Outputs, kernels::length(batch, self.layout.outputs())?, y.len())?;
+        let neurons = self.layout.lean_workspace_len();
+        let is_lean = self.schedule == Schedule::Lean || self.is_alone(batch) && neurons <= workspace.len();
+        if !is_lean {
+            return self.predict_batch(batch, params, x, y, workspace);
+        }
+        StepError::check_at_least(Buffer::Workspace, neurons, workspace.len())?;
+        let (inputs, outputs) = (self.layout.inputs(), self.layout.outputs());
+        let (mut x, mut y) = (x, y);
+        while !x.is_empty() {
+            let (sample, x_above) = parts::split(x, inputs);
+            let (own, y_above) = parts::split_mut(y, outputs);
+            let values = lean::forward(self, Mode::Inference, params, sample, workspace, false);
+            match (values, own) {
+                // Not worth a call.
+                ([value], [own]) => *own = *value,
+                (values, own) => parts::copy(values, own),
+            }
+            (x, y) = (x_above, y_above);
+        }
+        Ok(())
+    }
+
+    /// Predictions in the batch schedule, when only the workspace is not checked yet. (Apart, so that one sample does not
+    /// feel it.)
+    #[cfg_attr(feature = "std", inline(never))]
+    #[cfg_attr(not(feature = "std"), inline(always))]
+    fn predict_batch(
+        &self,
+        batch: usize,
+        params: &[f32],
+        x: &[f32],
+        y: &mut [f32],
+        workspace: &mut [f32],
+    ) -> Result<(), StepError> {
         let needed = self.predict_workspace_len(batch).or(Err(StepError::TooLarge))?;
         StepError::check_at_least(Buffer::Workspace, needed, workspace.len())?;
-        // One sample asks for nothing that a batch needs, and the sums are the same.
-        let is_lean = self.schedule == Schedule::Lean
-            || batch == 1 && self.engine.is_own() && self.layout.lean_workspace_len() <= workspace.len();
-        if !is_lean {
-            predict::predict(self, params, x, y, workspace);
-            return Ok(());
-        }
-        let (inputs, outputs) = (self.layout.inputs(), self.layout.outputs());
-        for row in 0..batch {
-            let x = parts::span(x, row * inputs, inputs);
-            let values = lean::forward(self, Mode::Inference, params, x, workspace, false);
-            parts::copy(values, parts::span_mut(y, row * outputs, outputs));
-        }
+        predict::predict(self, params, x, y, workspace);
         Ok(())
     }
 

@@ -1012,6 +1012,32 @@ fn lengths_of_the_largest_networks_do_not_overflow() {
     }
 }
 
+/// One sample needs a float for each neuron, or what a batch of one needs, if that is less.
+#[test]
+fn one_sample_needs_little_workspace() {
+    let deep = [Layer::dense(3, Tanh); 1000];
+    let deep = Layout::new(4, &deep).unwrap();
+    for (layout, is_deep) in [(LAYOUT, false), (deep, true)] {
+        let neurons = layout.lean_workspace_len();
+        let (params, x) = (numbers(layout.params_len(), 1), numbers(layout.inputs(), 2));
+        for isa in Isa::available() {
+            let mlp = Mlp::new(layout, isa);
+            let len = mlp.predict_workspace_len(1).unwrap();
+            assert_eq!((len < neurons, len == neurons), (is_deep, !is_deep));
+            assert!(len <= mlp.predict_workspace_len(2).unwrap());
+            let outputs = [len, neurons].map(|len| {
+                let mut y = vec![f32::NAN; layout.outputs()];
+                mlp.predict(&params, &x, &mut y, &mut vec![f32::NAN; len]).unwrap();
+                bits(&y)
+            });
+            assert_eq!(outputs[0], outputs[1], "{isa}");
+            let mut y = vec![f32::NAN; layout.outputs()];
+            let refused = mlp.predict(&params, &x, &mut y, &mut vec![0.0; len - 1]);
+            assert_eq!(refused, Err(StepError::Length { buffer: Buffer::Workspace, expected: len, found: len - 1 }));
+        }
+    }
+}
+
 /// Threads that have nothing to do need no workspace either.
 #[test]
 fn threads_without_work_need_no_workspace() {
