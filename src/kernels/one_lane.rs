@@ -372,6 +372,8 @@ fn sgd_of_inputs<const FUSED: bool>(s: Scalar<FUSED>, delta: &[f32], x: &[f32], 
 }
 
 /// As [`sgd_of_inputs`], and what is passed on below.
+// Inlined, sizes are constants and a Cortex-M needs less stack; RISC-V runs out of registers.
+#[cfg_attr(not(target_arch = "arm"), inline(never))]
 fn sgd<const FUSED: bool>(
     s: Scalar<FUSED>,
     delta: &[f32],
