@@ -3,12 +3,14 @@
 # counts.txt: more than 2% above it fails, of the stack that they use too. Checks that the networks of tests/one_lane/widths.rs
 # learn there what they learn on a desktop, that mistakes are refused as on a desktop, that a program that has no function to
 # panic with links, and that a core without FPU spends at most a tenth of a step outside the compiler's routines for floats.
-# usage: no_std_example/instructions/count.sh [--write]    (--write: stores what was counted)
+# The figures in the documents have to be those of counts.txt.
+# usage: no_std_example/instructions/count.sh [--write]    (--write: stores what was counted, there and in the documents)
 set -euo pipefail
 cd "$(dirname "$0")"
 . ../target.sh
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../target}
 readonly hashes=../../tests/one_lane
+readonly documents=(../README.md ../../docs/EMBEDDED.md ../../README.md)
 
 fail() { printf '%s\n' "$@" >&2; exit 1; }
 need() { command -v "$1" >/dev/null || fail "No $1: apt-get install -y --no-install-recommends $2"; }
@@ -98,8 +100,17 @@ cat "$counted"
 if [ "${1:-}" = --write ]; then
   { sed -n '/^#/p' counts.txt; cat "$counted"; } >counts.new
   mv counts.new counts.txt
+  for document in "${documents[@]}"; do
+    awk -f figures.awk counts.txt "$document" >counts.new
+    cat counts.new >"$document"
+  done
+  rm counts.new
   exit
 fi
+for document in "${documents[@]}"; do
+  awk -f figures.awk counts.txt "$document" | diff "$document" - ||
+    fail "$document has other figures than counts.txt (> are those): count.sh --write"
+done
 awk '
   /^#/ { next }
   { split($0, part, " \\| "); key = $1 " " $2 }
