@@ -37,19 +37,26 @@ pub(crate) fn forward<const FUSED: bool>(
                 _ => s.column_sums(x, weights, width, sums),
             }
         };
-        sums(0, 0, y);
-        for begin in (BLOCK..x.len()).step_by(BLOCK) {
-            for (column, y) in y.chunks_mut(NARROW).enumerate() {
-                let mut more = [0.0; NARROW];
-                let more = parts::part_mut(&mut more, 0..y.len());
-                sums(begin, NARROW * column, more);
-                for (y, &more) in y.iter_mut().zip(&*more) {
-                    *y += more;
-                }
+        in_blocks(x.len(), y, sums);
+    }
+    finish(s, bias, activation, among, y);
+}
+
+/// Sums over all terms, block after block: `sums(begin, first, to)` are those of a block that begins at term `begin`, of the outputs
+/// from `first` on.
+#[inline(always)]
+fn in_blocks(terms: usize, y: &mut [f32], sums: impl Fn(usize, usize, &mut [f32])) {
+    sums(0, 0, y);
+    for begin in (BLOCK..terms).step_by(BLOCK) {
+        for (part, y) in y.chunks_mut(NARROW).enumerate() {
+            let mut more = [0.0; NARROW];
+            let more = parts::part_mut(&mut more, 0..y.len());
+            sums(begin, NARROW * part, more);
+            for (y, &more) in y.iter_mut().zip(&*more) {
+                *y += more;
             }
         }
     }
-    finish(s, bias, activation, among, y);
 }
 
 /// Bias and activation.
@@ -108,17 +115,7 @@ fn sums_by_output<const FUSED: bool>(s: Scalar<FUSED>, x: &[f32], weights: &[f32
                 _ => s.row_sums(block, weights, x.len(), sums),
             }
         };
-        sums(0, 0, y);
-        for begin in (BLOCK..x.len()).step_by(BLOCK) {
-            for (row, y) in y.chunks_mut(NARROW).enumerate() {
-                let mut more = [0.0; NARROW];
-                let more = parts::part_mut(&mut more, 0..y.len());
-                sums(begin, NARROW * row, more);
-                for (y, &more) in y.iter_mut().zip(&*more) {
-                    *y += more;
-                }
-            }
-        }
+        in_blocks(x.len(), y, sums);
     }
 }
 
