@@ -193,7 +193,7 @@ impl<const FUSED: bool> Scalar<FUSED> {
         delta: &[f32],
         [w, m, v]: [&mut [f32]; 3],
     ) {
-        if !vfp::adam_relu_rows::<FUSED>(rule, values, delta, w, m, v) {
+        if !vfp::adam_relu_rows::<FUSED>(rule, values, delta, [&mut *w, &mut *m, &mut *v]) {
             self.adam_relu_rows_of_any(rule, values, delta, [w, m, v]);
         }
     }

@@ -262,13 +262,16 @@ pub(super) fn adam_relu_rows<const FUSED: bool>(
     rule: &AdamScalars,
     values: &mut [f32],
     delta: &[f32],
-    w: &mut [f32],
-    m: &mut [f32],
-    v: &mut [f32],
+    [w, m, v]: [&mut [f32]; 3],
 ) -> bool {
-    let products = values.as_mut_ptr();
-    // SAFETY: there is a product for each value; products may lie where x is.
-    unsafe { products_and_adam::<FUSED>(rule, values, delta, w, m, v, products, false) }
+    let fits = adam_fits(rule, values.len(), delta, [&*w, &*m, &*v]);
+    if fits {
+        let (n, values, delta, width) = (values.len(), values.as_mut_ptr(), delta.as_ptr(), delta.len());
+        let (w, m, v) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
+        // SAFETY: three times a row of `width` for each value; products may lie where x is.
+        unsafe { of!(FUSED, adam::products_and_adam(values, n, w, width, delta, values, false, m, v, rule)) };
+    }
+    fits
 }
 
 /// Whether [`Scalar::adam_rows`](super::Scalar::adam_rows) is done: as [`adam`].
@@ -280,34 +283,20 @@ pub(super) fn adam_rows<const FUSED: bool>(
     [w, m, v]: [&mut [f32]; 3],
     products: &mut [f32],
 ) -> bool {
-    // SAFETY: there is a product for each x.
-    products.len() >= x.len()
-        && unsafe { products_and_adam::<FUSED>(rule, x, delta, w, m, v, products.as_mut_ptr(), true) }
-}
-
-/// # Safety
-/// There is room for a product for each x.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "rows, three of each, and what comes out")]
-unsafe fn products_and_adam<const FUSED: bool>(
-    rule: &AdamScalars,
-    x: &[f32],
-    delta: &[f32],
-    w: &mut [f32],
-    m: &mut [f32],
-    v: &mut [f32],
-    products: *mut f32,
-    all: bool,
-) -> bool {
-    let len = x.len().checked_mul(delta.len()).unwrap_or(usize::MAX);
-    let fits = rule.beta1 > 0.5 && rows_fit(x.len(), delta, w) && m.len() >= len && v.len() >= len;
+    let fits = products.len() >= x.len() && adam_fits(rule, x.len(), delta, [&*w, &*m, &*v]);
     if fits {
         let (n, x, delta, width) = (x.len(), x.as_ptr(), delta.as_ptr(), delta.len());
-        let (w, m, v) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
-        // SAFETY: three times a row of `width` for each x, and by the caller a product.
-        unsafe { of!(FUSED, adam::products_and_adam(x, n, w, width, delta, products, all, m, v, rule)) };
+        let (w, m, v, products) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr(), products.as_mut_ptr());
+        // SAFETY: three times a row of `width` for each x, and a product.
+        unsafe { of!(FUSED, adam::products_and_adam(x, n, w, width, delta, products, true, m, v, rule)) };
     }
     fits
+}
+
+/// Whether there are `rows` rows of whole fours three times, and β₁ is above 1/2.
+#[inline(always)]
+fn adam_fits(rule: &AdamScalars, rows: usize, delta: &[f32], [w, m, v]: [&[f32]; 3]) -> bool {
+    rule.beta1 > 0.5 && rows_fit(rows, delta, w) && m.len() >= w.len() && v.len() >= w.len()
 }
 
 /// Whether there are `rows` rows of whole fours.
@@ -343,8 +332,7 @@ pub(super) fn adam<const FUSED: bool>(
     m: &mut [f32],
     v: &mut [f32],
 ) -> bool {
-    let len = x.len().checked_mul(delta.len()).unwrap_or(usize::MAX);
-    let fits = rule.beta1 > 0.5 && rows_fit(x.len(), delta, w) && m.len() >= len && v.len() >= len;
+    let fits = adam_fits(rule, x.len(), delta, [&*w, &*m, &*v]);
     if fits {
         let (w, m, v) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
         // SAFETY: three times a row of the delta's length for each input.

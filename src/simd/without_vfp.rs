@@ -43,14 +43,7 @@ pub(super) fn relu_rows<const FUSED: bool>(_: &mut [f32], _: f32, _: &[f32], _: 
 }
 
 #[inline(always)]
-pub(super) fn adam_relu_rows<const FUSED: bool>(
-    _: &AdamScalars,
-    _: &mut [f32],
-    _: &[f32],
-    _: &mut [f32],
-    _: &mut [f32],
-    _: &mut [f32],
-) -> bool {
+pub(super) fn adam_relu_rows<const FUSED: bool>(_: &AdamScalars, _: &mut [f32], _: &[f32], _: [&mut [f32]; 3]) -> bool {
     false
 }
 

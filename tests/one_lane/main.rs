@@ -7,7 +7,7 @@ mod mistakes;
 mod widths;
 
 use microprop::{Arithmetic, Isa};
-use widths::{Memory, hash_of_all};
+use widths::{Memory, hash_of_all, hash_of_tiny};
 
 #[test]
 fn lean_steps_of_all_widths_have_the_stored_hash() {
@@ -17,7 +17,8 @@ fn lean_steps_of_all_widths_have_the_stored_hash() {
             Arithmetic::Portable => include_str!("widths.txt"),
         };
         let [in_order, by_output] = [false, true].map(|order| hash_of_all(isa, order, &mut Memory::new()).unwrap());
-        assert_eq!(format!("{in_order:016x}\n{by_output:016x}"), stored.trim(), "{isa}");
+        let tiny = hash_of_tiny(isa, &mut Memory::new()).unwrap();
+        assert_eq!(format!("{in_order:016x}\n{by_output:016x}\n{tiny:016x}"), stored.trim(), "{isa}");
     }
 }
 

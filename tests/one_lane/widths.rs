@@ -110,3 +110,61 @@ fn hash_of(
     mlp.predict(params, x, y, workspace)?;
     Ok(trained.rotate_left(1) ^ hash(y))
 }
+
+/// A hash of what becomes of numbers that are too small: whether a zero has a sign depends on how it came to be one.
+///
+/// # Errors
+/// [`StepError`], if a network doesn't fit the memory.
+pub fn hash_of_tiny(isa: Isa, memory: &mut Memory) -> Result<u64, StepError> {
+    let mut all = 0_u64;
+    for optimizer in [Optimizer::Sgd(Sgd::new(0.1)), Optimizer::Adam(Adam::new(0.01))] {
+        for width in [1, 4, 12, 16, 32] {
+            // Products of the weights above and δ vanish, in front of weights of −0 below.
+            let layers = [Layer::dense(8, Activation::Relu), Layer::dense(width, Activation::Linear)];
+            let layout = Layout::new(3, &layers).map_err(|_| StepError::TooLarge)?;
+            let fill = |params: &mut [f32], _: &mut [f32]| {
+                let (below, above) = params.split_at_mut(3 * 8 + 8);
+                below[..3 * 8].fill(-0.0);
+                below[3 * 8..].fill(1.0);
+                above.fill(-1.0e-30);
+            };
+            all = all.rotate_left(7) ^ hash_of_steps(isa, layout, optimizer, fill, [1.0, -1.0], -1.0e-27, memory)?;
+        }
+        // A moment that vanishes, and then a gradient of −0.
+        let layers = [Layer::dense(12, Activation::Linear)];
+        let layout = Layout::new(3, &layers).map_err(|_| StepError::TooLarge)?;
+        let fill = |params: &mut [f32], state: &mut [f32]| {
+            params.fill(0.0);
+            let half = state.len() / 2;
+            state[..half].fill(f32::from_bits(1));
+        };
+        all = all.rotate_left(7) ^ hash_of_steps(isa, layout, optimizer, fill, [-1.4e-44, -0.0], -1.0, memory)?;
+    }
+    Ok(all)
+}
+
+/// Of parameters and state after each of two steps, with all inputs `x`.
+fn hash_of_steps(
+    isa: Isa,
+    layout: Layout<'_>,
+    optimizer: Optimizer,
+    fill: impl Fn(&mut [f32], &mut [f32]),
+    x: [f32; 2],
+    target: f32,
+    memory: &mut Memory,
+) -> Result<u64, StepError> {
+    let Memory { params, state, workspace } = memory;
+    let params = params.get_mut(..layout.params_len()).ok_or(StepError::TooLarge)?;
+    let state = state.get_mut(..layout.optimizer_len(&optimizer)).ok_or(StepError::TooLarge)?;
+    state.fill(0.0);
+    fill(params, state);
+    let mlp = Mlp::new(layout, isa).with_schedule(Schedule::Lean);
+    let trainer = Trainer::new(mlp, Loss::HalfMeanSquaredError, optimizer).map_err(|_| StepError::TooLarge)?;
+    let mut all = 0_u64;
+    for (step, x) in (0..).zip(x) {
+        let (x, target) = ([x; 3], &[target; 32][..layout.outputs()]);
+        trainer.train_step(step, &x, Targets::values(target), params, state, workspace)?;
+        all = all.rotate_left(3) ^ hash(params) ^ hash(state).rotate_left(1);
+    }
+    Ok(all)
+}

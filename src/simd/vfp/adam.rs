@@ -24,13 +24,11 @@ macro_rules! all {
 
 /// Eight parameters on, x in s0 and the scalars in s1 to s7; the registers lead to δ, m, v and w, each to what is next in the end.
 macro_rules! eight {
-    ($delta:literal $m:literal $v:literal $w:literal $epsilon:literal) => {
+    ($delta:literal $m:literal $v:literal $w:literal, $epsilon:literal $zero:literal) => {
         concat!(
-            "vldmia ", $delta, "!, {{s8-s15}}\n",
+            gradient8!($delta, $zero),
             "vldmia ", $m, ", {{s16-s23}}\n",
             all!(
-                "vmul.f32 " => "s8, s0, s8" "s9, s0, s9" "s10, s0, s10" "s11, s0, s11"
-                    "s12, s0, s12" "s13, s0, s13" "s14, s0, s14" "s15, s0, s15"; // g
                 "vmul.f32 " => "s24, s2, s8" "s25, s2, s9" "s26, s2, s10" "s27, s2, s11"
                     "s28, s2, s12" "s29, s2, s13" "s30, s2, s14" "s31, s2, s15";
                 add_product!() => "s24, s1, s16" "s25, s1, s17" "s26, s1, s18" "s27, s1, s19"
@@ -70,13 +68,12 @@ macro_rules! eight {
 
 /// The same for four.
 macro_rules! four {
-    ($delta:literal $m:literal $v:literal $w:literal) => {
+    ($delta:literal $m:literal $v:literal $w:literal, $zero:literal) => {
         concat!(
-            "vldmia ", $delta, "!, {{s8-s11}}\n",
+            gradient4!($delta, $zero),
             "vldmia ", $m, ", {{s16-s19}}\n",
             all!(
-                "vmul.f32 " => "s8, s0, s8" "s9, s0, s9" "s10, s0, s10" "s11, s0, s11"
-                    "s24, s2, s8" "s25, s2, s9" "s26, s2, s10" "s27, s2, s11";
+                "vmul.f32 " => "s24, s2, s8" "s25, s2, s9" "s26, s2, s10" "s27, s2, s11";
                 add_product!() => "s24, s1, s16" "s25, s1, s17" "s26, s1, s18" "s27, s1, s19";
             ),
             "vstmia ", $m, "!, {{s24-s27}}\n",
@@ -104,10 +101,7 @@ macro_rules! four {
 
 /// Adam's step for `rows` rows of `n` parameters w that lie one after the other, with their moments m and v: row k has the
 /// gradient g = `x[k]·delta[j] + 0`, and the rest is as [`Rule::Adam`](crate::optimizer::Rule) says. `n` is a multiple of
-/// 4, at least 4, and there is at least one row; no m is −0, and β₁ is above 1/2.
-///
-/// The zero that g is added to shows in the sign of a g that is zero, and that in nothing: its square has none, and m = β₁·m + β₁′·g is −0
-/// only where β₁·m is, too, which takes an m of −0, or one so small that it vanishes.
+/// 4, at least 4, and there is at least one row; in portable arithmetic no m is −0, and β₁ is above 1/2.
 ///
 /// # Safety
 /// All that is named is there.
@@ -130,13 +124,14 @@ pub(in crate::simd::vfp) unsafe extern "C" fn adam(
         "ldrd    r6, r7, [sp, #96]", // x, rows
         "vldmia  r8, {{s1-s7}}",
         "vmov    r8, s7",
+        "mov     r9, #0",
         "1:",
         "vldmia  r6!, {{s0}}",
         "mov     r4, r3",
         "subs    r12, r5, #8",
         "blt     4f", // four only
         "2:",
-        eight!("r4" "r1" "r2" "r0" "r8"),
+        eight!("r4" "r1" "r2" "r0", "r8" "r9"),
         "subs    r12, r12, #8",
         "bge     2b",
         "cmp     r12, #-8", // what is left: four, or none
@@ -148,7 +143,7 @@ pub(in crate::simd::vfp) unsafe extern "C" fn adam(
         "pop     {{r4-r9}}",
         "bx      lr",
         "4:",
-        four!("r4" "r1" "r2" "r0"),
+        four!("r4" "r1" "r2" "r0", "r9"),
         "b       3b",
     )
 }
@@ -193,17 +188,18 @@ pub(in crate::simd::vfp) unsafe extern "C" fn products_and_adam(
         "vmov    s0, r7",
         "vldmia  r12, {{s1-s7}}",
         "vmov    r9, s7",
+        "mov     r12, #0",
         "mov     r10, r4",
         "subs    r8, r3, #8",
         "blt     72f", // four only
         "71:",
-        eight!("r10" "r11" "lr" "r2" "r9"),
+        eight!("r10" "r11" "lr" "r2", "r9" "r12"),
         "subs    r8, r8, #8",
         "bge     71b",
         "cmp     r8, #-8", // what is left: four, or none
         "beq     73f",
         "72:",
-        four!("r10" "r11" "lr" "r2"),
+        four!("r10" "r11" "lr" "r2", "r12"),
         "73:",
         "subs    r1, r1, #1",
         "bne     1b",

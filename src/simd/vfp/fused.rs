@@ -40,6 +40,13 @@ macro_rules! first16 {
     };
 }
 
+/// It has begun at +0.
+macro_rules! from_zero {
+    () => {
+        ""
+    };
+}
+
 macro_rules! weights8 {
     ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
         concat!(
@@ -57,6 +64,29 @@ macro_rules! weights4 {
             "vldmia r8, {{s20-s23}}\n",
             each!("vfma.f32": "s20" "s28" $a, "s21" "s28" $b, "s22" "s28" $c, "s23" "s28" $d),
             "vstmia r8!, {{s20-s23}}\n",
+        )
+    };
+}
+
+/// Here m can become −0, being rounded from what is too small, so that the sign of a gradient of zero matters: it is added to +0, which
+/// is in `$zero`.
+macro_rules! gradient8 {
+    ($delta:literal, $zero:literal) => {
+        concat!(
+            "vldmia ", $delta, "!, {{s24-s31}}\n",
+            each!("vmov": "d4" $zero $zero, "d5" $zero $zero, "d6" $zero $zero, "d7" $zero $zero),
+            each!("vfma.f32": "s8" "s0" "s24", "s9" "s0" "s25", "s10" "s0" "s26", "s11" "s0" "s27"),
+            each!("vfma.f32": "s12" "s0" "s28", "s13" "s0" "s29", "s14" "s0" "s30", "s15" "s0" "s31"),
+        )
+    };
+}
+
+macro_rules! gradient4 {
+    ($delta:literal, $zero:literal) => {
+        concat!(
+            "vldmia ", $delta, "!, {{s24-s27}}\n",
+            each!("vmov": "d4" $zero $zero, "d5" $zero $zero),
+            each!("vfma.f32": "s8" "s0" "s24", "s9" "s0" "s25", "s10" "s0" "s26", "s11" "s0" "s27"),
         )
     };
 }

@@ -30,7 +30,7 @@ macro_rules! update8 {
     };
 }
 
-/// The first sixteen terms of sums, of r9 and r10 on. (That such a sum begins at +0 shows only in the sign of one that is zero.)
+/// The first sixteen terms of sums, of r9 and r10 on, without the +0 that such a sum begins at: see [`from_zero`].
 macro_rules! first16 {
     () => {
         concat!(
@@ -43,6 +43,13 @@ macro_rules! first16 {
             each!("vmul.f32": "s8" "s16" "s24", "s9" "s17" "s25", "s10" "s18" "s26", "s11" "s19" "s27"),
             each!("vmul.f32": "s12" "s20" "s28", "s13" "s21" "s29", "s14" "s22" "s30", "s15" "s23" "s31"),
         )
+    };
+}
+
+/// The sum in s0, had it begun at +0: that shows only in the sign of one that is zero.
+macro_rules! from_zero {
+    () => {
+        "mov r12, #0\nvmov s1, r12\nvadd.f32 s0, s0, s1\n"
     };
 }
 
@@ -68,6 +75,29 @@ macro_rules! weights4 {
             each!("vmla.f32": "s23" "s28" $d),
             each!("vadd.f32": "s20" "s20" "s29", "s21" "s21" "s30", "s22" "s22" "s31"),
             "vstmia r8!, {{s20-s23}}\n",
+        )
+    };
+}
+
+/// The gradient of eight parameters in s8 to s15, of the deltas at `$delta` and x in s0, without the +0 that it is added to: that shows only in
+/// the sign of one that is zero, and this in nothing. Its square has none, and m = β₁·m + β₁′·g is −0 only where β₁·m is, too, which
+/// takes an m of −0 or, if β₁ is above 1/2, is never the case. So m is not −0, if it was not to begin with.
+macro_rules! gradient8 {
+    ($delta:literal, $zero:literal) => {
+        concat!(
+            "vldmia ", $delta, "!, {{s8-s15}}\n",
+            each!("vmul.f32": "s8" "s0" "s8", "s9" "s0" "s9", "s10" "s0" "s10", "s11" "s0" "s11"),
+            each!("vmul.f32": "s12" "s0" "s12", "s13" "s0" "s13", "s14" "s0" "s14", "s15" "s0" "s15"),
+        )
+    };
+}
+
+/// The same of four, in s8 to s11.
+macro_rules! gradient4 {
+    ($delta:literal, $zero:literal) => {
+        concat!(
+            "vldmia ", $delta, "!, {{s8-s11}}\n",
+            each!("vmul.f32": "s8" "s0" "s8", "s9" "s0" "s9", "s10" "s0" "s10", "s11" "s0" "s11"),
         )
     };
 }

@@ -27,7 +27,7 @@ macro_rules! terms4 {
     };
 }
 
-/// Some elements from r2 on, plus r11 times r7 times those from r7 on: of a row whose length is in r3.
+/// The row at r2, as long as r3 says, plus those at r4 times r11 times r7; r2 is at the next row then.
 macro_rules! update_row {
     () => {
         concat!(
@@ -57,7 +57,7 @@ macro_rules! update_row {
     };
 }
 
-/// The product of the row at r2, as long as r3 says, and the delta at r4: to r5. Labels 3 to 5 and 22 are used.
+/// The product of the row at r2, as long as r3 says, and the delta at r4: to r5. Labels 3 to 5 and 22 are used, and r8 to r10 and r12.
 macro_rules! product {
     () => {
         concat!(
@@ -87,12 +87,11 @@ macro_rules! product {
             "beq     5f\n",
             terms4!("s8" "s9" "s10" "s11"),
             "5:\n",
-            "mov     r12, #0\n",
-            "vmov    s16, r12\n",
             each!("vadd.f32": "s0" "s0" "s8", "s1" "s1" "s9", "s2" "s2" "s10", "s3" "s3" "s11"),
             each!("vadd.f32": "s4" "s4" "s12", "s5" "s5" "s13", "s6" "s6" "s14", "s7" "s7" "s15"),
             each!("vadd.f32": "s0" "s0" "s4", "s1" "s1" "s5", "s2" "s2" "s6", "s3" "s3" "s7"),
-            each!("vadd.f32": "s0" "s0" "s2", "s1" "s1" "s3", "s0" "s0" "s1", "s0" "s0" "s16"),
+            each!("vadd.f32": "s0" "s0" "s2", "s1" "s1" "s3", "s0" "s0" "s1"),
+            from_zero!(),
             "vstmia  r5!, {{s0}}\n",
         )
     };

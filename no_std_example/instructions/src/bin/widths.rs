@@ -1,8 +1,8 @@
-//! Prints the hashes of many networks of many widths, in order and by output.
+//! Prints the hashes of many networks of many widths, in order and by output, and of tiny numbers.
 #![no_std]
 #![no_main]
 
-use instructions::widths::{Memory, hash_of_all};
+use instructions::widths::{Memory, hash_of_all, hash_of_tiny};
 use microprop::Isa;
 
 #[instructions::cortex_m_rt::entry]
@@ -12,5 +12,9 @@ fn main() -> ! {
         let Ok(hash) = hash_of_all(Isa::SCALAR, by_output, MEMORY) else { instructions::stop(false) };
         instructions::hprintln!("hash={:016x}", hash);
     }
-    instructions::stop(true)
+    let tiny = hash_of_tiny(Isa::SCALAR, MEMORY);
+    if let Ok(tiny) = tiny {
+        instructions::hprintln!("hash={:016x}", tiny);
+    }
+    instructions::stop(tiny.is_ok())
 }
