@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod ahead;
+mod apply;
 mod dense_delta;
 mod dense_forward;
 mod dense_update;
@@ -38,9 +39,10 @@ pub use map::{
 };
 pub use reduce::{dot, sum};
 
+pub(crate) use apply::apply;
 pub(crate) use dense_delta::delta;
 pub(crate) use dense_forward::{NO_BIAS, forward, with_bias};
-pub(crate) use dense_update::{Band, Operands, apply, split_state, update};
+pub(crate) use dense_update::{Band, Operands, split_state, update};
 pub(crate) use dropout::Dropout;
 pub(crate) use embedding::{Embedded, embed, embed_delta, embedding_update};
 pub(crate) use follow::{Addend, Back, Follow, add, back, follow};

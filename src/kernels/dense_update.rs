@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
+use super::apply::apply;
+use super::apply::{update_lanes, update_span};
+#[cfg(feature = "alloc")]
 use super::penalty::penalize;
 use super::penalty::penalize_in;
 use super::rows::{BLOCK, Rows, blocks, columns_of, load_lanes, steps, store_lanes};
@@ -12,7 +15,6 @@ use crate::backend::Engine;
 use crate::backend::sgemm;
 use crate::error::{Buffer, StepError};
 use crate::optimizer::{Optimizer, Rule};
-use crate::parts;
 use crate::penalty::Penalty;
 use crate::simd::{Simd, dispatch, tile_rows};
 use core::ops::Range;
@@ -159,7 +161,7 @@ fn update_by_matrixmultiply<'b>(
 fn update_in<S: Simd>(s: S, operands: Operands<'_>, rule: &Rule, mut band: Band<'_>, scratch: &mut [f32]) {
     let Operands { x, delta } = operands;
     let (start, end) = (band.rows.start, band.rows.end);
-    let weights = start..end.min(x.width);
+    let (batch, weights) = (delta.count(), start..end.min(x.width));
     let cheap = matches!(rule, Rule::Gradient | Rule::Sgd { .. }) && band.penalty.is_none();
     let mut target = Target { rule, first_row: start, outputs: delta.width, cheap, band: &mut band };
     if delta.width == 1 {
@@ -176,10 +178,65 @@ fn update_in<S: Simd>(s: S, operands: Operands<'_>, rule: &Rule, mut band: Band<
         let from = Rows { offset: x.offset + weights.start, width: weights.len(), ..x };
         transposed_row(s, column, from, &mut target);
     } else {
-        transposed_product(s, x, delta, weights, &mut target, scratch);
+        let rows = if cheap || S::LANES == 1 { 0 } else { chunk_rows::<S>(batch, weights.len(), delta.width) };
+        if rows > 0 {
+            update_in_chunks(s, operands, rule, weights, rows, target.band);
+        } else {
+            transposed_product(s, x, delta, weights, &mut target, scratch);
+        }
     }
     if end > x.width {
         bias_sums(s, x.width, delta, &mut target);
+    }
+}
+
+/// Floats of gradient that lie in a first-level cache, with room for what they are made of.
+const CHUNK: usize = 4096;
+
+/// So many rows of weights at a time are updated in one go once their gradient is known, where that is faster than an
+/// update with each tile: not at all if the layer is so large that it is packed, or hardly fits.
+const fn chunk_rows<S: Simd>(batch: usize, rows: usize, outputs: usize) -> usize {
+    let most = CHUNK / outputs / S::TILE_ROWS * S::TILE_ROWS;
+    if most < 2 * S::TILE_ROWS || rows == 0 || transposed_scratch_len(batch, rows, outputs) > 0 {
+        return 0;
+    }
+    let even = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(S::TILE_ROWS);
+    if even < most { even } else { most }
+}
+
+/// Updates the rows `weights` of a band, `rows` at a time: the square roots and divisions of an optimizer are then of one
+/// long run, and wait neither for memory nor for one another.
+#[inline(always)]
+fn update_in_chunks<S: Simd>(
+    s: S,
+    Operands { x, delta }: Operands<'_>,
+    rule: &Rule,
+    weights: Range<usize>,
+    rows: usize,
+    band: &mut Band<'_>,
+) {
+    let outputs = delta.width;
+    let mut gradients = [0.0; CHUNK];
+    for first in weights.clone().step_by(rows) {
+        let rows = first..weights.end.min(first + rows);
+        let gradients = &mut gradients[..rows.len() * outputs];
+        let mut own = Band { rows: rows.clone(), params: gradients, state: [&mut [], &mut []], penalty: None };
+        let mut target = Target { rule: &Rule::Gradient, first_row: first, outputs, cheap: true, band: &mut own };
+        transposed_product(s, x, delta, rows, &mut target, &mut []);
+        let Band { rows: Range { start, .. }, params, state, penalty } = &mut *band;
+        let at = (first - *start) * outputs;
+        s.outline(
+            #[inline(always)]
+            |s| {
+                if let Some(penalty) = *penalty {
+                    penalize_in(s, penalty, &params[at..], own.params);
+                }
+                rule.known(
+                    #[inline(always)]
+                    |rule| update_span(s, &rule, params, state, at, own.params),
+                );
+            },
+        );
     }
 }
 
@@ -393,61 +450,61 @@ impl<S: Simd> Sink<S> for Target<'_, '_> {
     }
 }
 
-/// Applies the rule to `lanes` parameters from `at` on.
-#[inline(always)]
-pub(super) fn update_lanes<S: Simd>(
-    s: S,
-    rule: &Rule,
-    params: &mut [f32],
-    state: &mut [&mut [f32]; 2],
-    at: usize,
-    lanes: usize,
-    gradient: S::Vector,
-) {
-    let params = parts::part_mut(params, at..at + lanes);
-    let zero = s.splat(0.0);
-    let w = if matches!(rule, Rule::Gradient) { zero } else { load_lanes(s, params, lanes) };
-    let old = match rule.states() {
-        0 => [zero; 2],
-        1 => [load_lanes(s, parts::from(state[0], at), lanes), zero],
-        _ => [load_lanes(s, parts::from(state[0], at), lanes), load_lanes(s, parts::from(state[1], at), lanes)],
-    };
-    let (w, new) = rule.update(s, gradient, w, old);
-    store_lanes(s, w, params, lanes);
-    for (state, new) in state.iter_mut().zip(new).take(rule.states()) {
-        store_lanes(s, new, parts::from_mut(state, at), lanes);
-    }
-}
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::{Band, Operands, split_state, update, update_scratch_len};
+    use crate::backend::Engine;
+    use crate::kernels::Rows;
+    use crate::{Adam, Arithmetic, Isa, Optimizer, Penalty, Rng, Sgd};
 
-/// Applies the rule to the parameters from `at` on whose gradients these are.
-#[inline(always)]
-fn update_span<S: Simd>(
-    s: S,
-    rule: &Rule,
-    params: &mut [f32],
-    state: &mut [&mut [f32]; 2],
-    at: usize,
-    gradients: &[f32],
-) {
-    let (whole, part) = S::chunks(gradients);
-    for (v, gradient) in whole.iter().enumerate() {
-        update_lanes(s, rule, params, state, at + v * S::LANES, S::LANES, s.load(gradient));
+    /// In one chunk and in several, with columns that fill their vectors and not, and layers that are too wide for chunks or
+    /// too narrow for vectors; whole and as two bands.
+    #[test]
+    fn chunks_change_no_bit() {
+        let sgd = Sgd::new(0.1);
+        let optimizers: [Optimizer; 4] =
+            [sgd.into(), sgd.momentum(0.9).into(), sgd.nesterov(0.9).into(), Adam::new(0.01).into()];
+        for (batch, inputs, outputs) in
+            [(5, 200, 40), (33, 64, 128), (9, 131, 17), (3, 26, 170), (4, 30, 300), (7, 90, 2)]
+        {
+            let mut rng = Rng::new(1);
+            let mut numbers = |len: usize| -> Vec<f32> { (0..len).map(|_| 2.0 * rng.uniform() - 1.0).collect() };
+            let (x, delta) = (numbers(batch * inputs), numbers(batch * outputs));
+            let initial = numbers((inputs + 1) * outputs);
+            for optimizer in optimizers {
+                for penalty in [None, Some(Penalty::elastic_net(0.01, 0.1))] {
+                    let trained = |isa: Isa, cut: usize| {
+                        let (mut params, states) = (initial.clone(), optimizer.state_per_parameter());
+                        let mut state = vec![0.0; states * params.len()];
+                        let operands = Operands { x: Rows::dense(&x, inputs), delta: Rows::dense(&delta, outputs) };
+                        let mut scratch = vec![f32::NAN; update_scratch_len(batch, inputs, outputs)];
+                        for step in 0..2 {
+                            let (upper, lower) = params.split_at_mut(cut * outputs);
+                            let [first, second] = split_state(&mut state, states);
+                            let [at_first, at_second] = [first.len().min(upper.len()), second.len().min(upper.len())];
+                            let (first, second) = (first.split_at_mut(at_first), second.split_at_mut(at_second));
+                            for (rows, params, state) in
+                                [(0..cut, upper, [first.0, second.0]), (cut..inputs + 1, lower, [first.1, second.1])]
+                            {
+                                let band = Band { rows, params, state, penalty };
+                                update(Engine::own(isa), operands, &optimizer.rule(step), band, &mut scratch);
+                            }
+                        }
+                        (params, state)
+                    };
+                    for arithmetic in [Arithmetic::Portable, Arithmetic::Fused] {
+                        let mut instances = Isa::available().filter(|isa| isa.arithmetic() == arithmetic);
+                        let first = trained(instances.next().expect("there is software for both"), 0);
+                        for isa in instances {
+                            for cut in [0, inputs / 3] {
+                                let what =
+                                    format!("{isa}: {batch}x{inputs}x{outputs}, {optimizer:?}, {penalty:?}, {cut}");
+                                assert!(trained(isa, cut) == first, "{what}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
-    if !part.is_empty() {
-        let at = at + whole.len() * S::LANES;
-        update_lanes(s, rule, params, state, at, part.len(), s.load_part(part));
-    }
-}
-
-/// Applies `rule` to all of `params` with a gradient that was stored before.
-pub(crate) fn apply(isa: Isa, rule: &Rule, gradient: &[f32], params: &mut [f32], state: [&mut [f32]; 2]) {
-    dispatch!(isa, s => apply_in(s, rule, gradient, params, state));
-}
-
-#[inline(always)]
-fn apply_in<S: Simd>(s: S, rule: &Rule, gradient: &[f32], params: &mut [f32], mut state: [&mut [f32]; 2]) {
-    rule.known(
-        #[inline(always)]
-        |rule| update_span(s, &rule, params, &mut state, 0, gradient),
-    );
 }

@@ -1,7 +1,8 @@
 //! An embedding: a column of categories replaced by rows of a table.
 #![forbid(unsafe_code)]
 
-use super::dense_update::{Band, update_lanes};
+use super::apply::update_lanes;
+use super::dense_update::Band;
 use super::rows::{BLOCK, Rows, RowsMut, load_lanes};
 use crate::Isa;
 use crate::optimizer::Rule;

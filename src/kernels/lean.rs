@@ -2,7 +2,7 @@
 //! below it and for its update.
 #![forbid(unsafe_code)]
 
-use super::dense_update::update_lanes;
+use super::apply::update_lanes;
 use super::reduce;
 use super::rows::{load_lanes, store_lanes};
 use crate::activation::Activation;

@@ -4,7 +4,8 @@
 //! Throughout, x̂ = (x − mean) · inv with inv = 1 / √(variance + ε).
 #![forbid(unsafe_code)]
 
-use super::dense_update::{Band, update_lanes};
+use super::apply::update_lanes;
+use super::dense_update::Band;
 use super::reduce;
 use super::rows::{Rows, RowsMut, chain, load_lanes, store_lanes};
 use crate::Isa;

@@ -33,6 +33,9 @@ pub(crate) trait Sink<S: Simd> {
 /// Floats of A that are kept in cache while B passes by.
 const BAND: usize = 96 * 1024;
 
+/// Floats of the largest tile.
+const TILE: usize = 8 * PANEL;
+
 /// Rows of the result from which on packing pays.
 const LEAST_ROWS: usize = 128;
 
@@ -163,6 +166,13 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
     let packs = S::LANES > 1 && fits > 0 && transposed_scratch_len(k, rows.len(), b.width) > 0;
     let most = if packs { band_rows(k, rows.len()).min(fits) } else { rows.len() };
     let (a_scratch, b_scratch) = scratch.split_at_mut(if packs { k * most } else { 0 });
+    let mut room;
+    let sums = if sink.is_cheap() && b.width.is_multiple_of(S::LANES) {
+        [].as_mut_slice()
+    } else {
+        room = [0.0; TILE];
+        room.as_mut_slice()
+    };
     let mut start = rows.start;
     while start < rows.end {
         let band = start..rows.end.min(start + most);
@@ -195,9 +205,9 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
                         match vectors {
                             $($width if const { $width <= S::TILE_VECTORS } => {
                                 if columns.len() == $width * S::LANES {
-                                    apart!(s => band_tiles::<S, K, $width, false>(s, k, a, panel, band.clone(), columns, &mut ahead, sink));
+                                    apart!(s => band_tiles::<S, K, $width, false>(s, k, a, panel, band.clone(), columns, &mut ahead, sink, sums));
                                 } else {
-                                    apart!(s => band_tiles::<S, K, $width, true>(s, k, a, panel, band.clone(), columns, &mut ahead, sink));
+                                    apart!(s => band_tiles::<S, K, $width, true>(s, k, a, panel, band.clone(), columns, &mut ahead, sink, sums));
                                 }
                             })*
                             _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
@@ -222,6 +232,7 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
     columns: Range<usize>,
     ahead: &mut Option<Ahead<'_>>,
     sink: &mut K,
+    sums: &mut [f32],
 ) {
     let mut row = band.start;
     for rows in row_parts(band.len(), S::TILE_ROWS) {
@@ -230,18 +241,18 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
             ($($height:literal)*) => {
                 match (rows, lines) {
                     $(($height, Some(lines)) if const { !PART && $height == S::TILE_ROWS } => {
-                        within!(s => transposed_tile::<S, K, $height, NV, PART, true>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, lines));
+                        within!(s => transposed_tile::<S, K, $height, NV, PART, true>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, sums, lines));
                     }
                     ($height, None) if const { !PART && $height == S::TILE_ROWS } => {
                         let none = Lines::none();
-                        within!(s => transposed_tile::<S, K, $height, NV, PART, false>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, none));
+                        within!(s => transposed_tile::<S, K, $height, NV, PART, false>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, sums, none));
                     }
                     ($height, lines) if const { $height <= S::TILE_ROWS && (PART || $height != S::TILE_ROWS) } => {
                         if let Some(mut lines) = lines {
                             lines.fetch_all(s);
                         }
                         let none = Lines::none();
-                        within!(s => transposed_tile::<S, K, $height, NV, PART, false>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, none));
+                        within!(s => transposed_tile::<S, K, $height, NV, PART, false>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, sums, none));
                     })*
                     _ => unreachable!("a tile has 1 to TILE_ROWS rows"),
                 }
@@ -263,6 +274,7 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
     row: usize,
     columns: Range<usize>,
     sink: &mut K,
+    sums: &mut [f32],
     mut lines: Lines<'_>,
 ) {
     let column = columns.start;
@@ -291,8 +303,6 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
         sink.take(s, row, column, total);
     } else {
         // Row after row without gaps: a store runs over into the next row, which then overwrites it.
-        let mut sums = [[0.0; PANEL]; MR];
-        let sums = sums.as_flattened_mut();
         for r in 0..MR {
             for v in 0..NV {
                 store_lanes(s, total[r][v], &mut sums[r * columns + v * S::LANES..], S::LANES);
