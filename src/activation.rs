@@ -83,6 +83,33 @@ impl Activation {
         }
     }
 
+    /// Calls `f` with this activation where the compiler sees which one it is: the vectors of a loop don't pay for the choice.
+    /// With one lane they do, once each, and the code is in the binary once.
+    #[inline(always)]
+    pub(crate) fn seen<S: Simd, R>(self, _: S, f: impl FnOnce(Self) -> R) -> R {
+        if S::LANES == 1 {
+            return f(self);
+        }
+        match self {
+            Self::Linear => f(Self::Linear),
+            Self::Relu => f(Self::Relu),
+            Self::LeakyRelu { slope } => f(Self::LeakyRelu { slope }),
+            Self::Elu { alpha } => f(Self::Elu { alpha }),
+            Self::Selu => f(Self::Selu),
+            Self::Gelu => f(Self::Gelu),
+            Self::GeluTanh => f(Self::GeluTanh),
+            Self::Silu => f(Self::Silu),
+            Self::Mish => f(Self::Mish),
+            Self::Softplus => f(Self::Softplus),
+            Self::Softsign => f(Self::Softsign),
+            Self::Sigmoid => f(Self::Sigmoid),
+            Self::HardSigmoid => f(Self::HardSigmoid),
+            Self::HardSwish => f(Self::HardSwish),
+            Self::Tanh => f(Self::Tanh),
+            Self::Softmax => f(Self::Softmax),
+        }
+    }
+
     /// Whether an element's value depends on that element alone.
     pub(crate) const fn is_elementwise(self) -> bool {
         !matches!(self, Self::Softmax)

@@ -208,12 +208,20 @@ fn apply<S: Simd>(
     rows: Range<usize>,
     columns: Range<usize>,
 ) {
-    for row in rows {
-        let (delta, y) = (&mut delta.row_mut(row)[columns.clone()], &y.row(row)[columns.clone()]);
-        for at in (0..y.len()).step_by(S::LANES) {
-            let lanes = S::LANES.min(y.len() - at);
-            let d = activation.delta(s, load_lanes(s, &delta[at..], lanes), load_lanes(s, &y[at..], lanes));
-            store_lanes(s, d, &mut delta[at..], lanes);
-        }
-    }
+    activation.seen(
+        s,
+        #[inline(always)]
+        |activation| {
+            for row in rows {
+                let (delta, y) = (delta.part_mut(row, columns.clone()), y.part(row, columns.clone()));
+                let ((whole, part), (y, y_part)) = (S::chunks_mut(delta), S::chunks(y));
+                for (d, y) in whole.iter_mut().zip(y) {
+                    s.store(activation.delta(s, s.load(d), s.load(y)), d);
+                }
+                if !part.is_empty() {
+                    s.store_part(activation.delta(s, s.load_part(part), s.load_part(y_part)), part);
+                }
+            }
+        },
+    );
 }

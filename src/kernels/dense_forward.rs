@@ -214,23 +214,29 @@ pub(super) const fn has_own_pass(activation: Activation) -> bool {
 /// Replaces pre-activations by values.
 #[inline(always)]
 fn apply<S: Simd>(s: S, activation: Activation, z: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>) {
-    if columns.len() == z.stride {
-        // Nothing between the rows: narrow ones share vectors.
-        return super::map::map(
-            s,
-            &mut z.data[rows.start * z.stride..rows.end * z.stride],
-            #[inline(always)]
-            |z| activation.value(s, z),
-        );
-    }
-    for row in rows {
-        super::map::map(
-            s,
-            &mut z.row_mut(row)[columns.clone()],
-            #[inline(always)]
-            |z| activation.value(s, z),
-        );
-    }
+    activation.seen(
+        s,
+        #[inline(always)]
+        |activation| {
+            if columns.len() == z.stride {
+                // Nothing between the rows: narrow ones share vectors.
+                return super::map::map(
+                    s,
+                    &mut z.data[rows.start * z.stride..rows.end * z.stride],
+                    #[inline(always)]
+                    |z| activation.value(s, z),
+                );
+            }
+            for row in rows {
+                super::map::map(
+                    s,
+                    z.part_mut(row, columns.clone()),
+                    #[inline(always)]
+                    |z| activation.value(s, z),
+                );
+            }
+        },
+    );
 }
 
 /// One output: each sample is a dot product, in 16 partial sums.

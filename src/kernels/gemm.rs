@@ -85,7 +85,7 @@ pub const fn product_scratch_len(m: usize, k: usize, n: usize) -> usize {
 #[inline(always)]
 fn direct<S: Simd, E: Epilogue<S>>(s: S, a: Rows<'_>, b: Rows<'_>, out: &mut RowsMut<'_>, epilogue: &E) {
     let m = out.count();
-    let mut columns = Columns { a, b, target: Target { out, epilogue }, next: 0 };
+    let mut columns = Columns { a, b, target: Target { out, epilogue }, next: 0, settled: 0 };
     if m <= 3 {
         // A few rows: more vectors each, or the chains would wait on themselves.
         if m == 1 {
@@ -114,7 +114,11 @@ struct Columns<'a, 'o, E> {
     b: Rows<'a>,
     target: Target<'a, 'o, E>,
     next: usize,
+    settled: usize,
 }
+
+/// Columns that are settled together, at least: a pass over few of them has more to do for each row than for each number.
+const SETTLED: usize = 64;
 
 impl<E> Columns<'_, '_, E> {
     /// Columns that are still to come.
@@ -139,7 +143,10 @@ impl<E> Columns<'_, '_, E> {
             apart!(s => row_tiles::<S, E, NV, PART, PART>(s, &left, right, target, rows.clone(), columns.clone(), &mut None));
         }
         self.next = columns.end;
-        target.epilogue.settle(s, target.out, rows, columns);
+        if self.next == target.out.width || self.next - self.settled >= SETTLED {
+            target.epilogue.settle(s, target.out, rows, self.settled..self.next);
+            self.settled = self.next;
+        }
     }
 }
 
