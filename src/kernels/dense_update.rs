@@ -193,6 +193,9 @@ fn update_in<S: Simd>(s: S, operands: Operands<'_>, rule: &Rule, mut band: Band<
 /// Floats of gradient that lie in a first-level cache, with room for what they are made of.
 const CHUNK: usize = 4096;
 
+/// Those of a small layer, which would take longer to clear more than to compute its own.
+const SMALL_CHUNK: usize = 512;
+
 /// So many rows of weights at a time are updated in one go once their gradient is known, where that is faster than an
 /// update with each tile: not at all if the layer is so large that it is packed, or hardly fits.
 const fn chunk_rows<S: Simd>(batch: usize, rows: usize, outputs: usize) -> usize {
@@ -216,10 +219,17 @@ fn update_in_chunks<S: Simd>(
     band: &mut Band<'_>,
 ) {
     let outputs = delta.width;
-    let mut gradients = [0.0; CHUNK];
+    let (mut small, mut large);
+    let room = if rows.min(weights.len()) * outputs <= SMALL_CHUNK {
+        small = [0.0; SMALL_CHUNK];
+        small.as_mut_slice()
+    } else {
+        large = [0.0; CHUNK];
+        large.as_mut_slice()
+    };
     for first in weights.clone().step_by(rows) {
         let rows = first..weights.end.min(first + rows);
-        let gradients = &mut gradients[..rows.len() * outputs];
+        let gradients = &mut room[..rows.len() * outputs];
         let mut own = Band { rows: rows.clone(), params: gradients, state: [&mut [], &mut []], penalty: None };
         let mut target = Target { rule: &Rule::Gradient, first_row: first, outputs, cheap: true, band: &mut own };
         transposed_product(s, x, delta, rows, &mut target, &mut []);
