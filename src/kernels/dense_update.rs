@@ -1,4 +1,4 @@
-//! Gradient and update of a dense layer in one pass: no gradient is stored.
+//! Gradient and update of a dense layer in one pass: a gradient is stored for as long as its rows are at hand, if at all.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
@@ -21,7 +21,7 @@ use core::ops::Range;
 
 /// Updates a dense layer from its inputs and its delta: the gradient of the
 /// weights is `xᵀ·delta`, that of the bias the sum of `delta` over the batch, and
-/// each element meets `optimizer` in the registers that summed it.
+/// each element meets `optimizer` where it was summed: in registers or the nearest cache.
 ///
 /// `x: [batch × in]`, `delta: [batch × out]` (∂loss/∂pre-activation, already
 /// divided by whatever the loss averages over), `params: [in × out]` weights, then
