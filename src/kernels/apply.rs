@@ -50,6 +50,14 @@ pub(super) fn update_span<S: Simd>(
     let [first, second] = &mut *state;
     let own_first = if states > 0 { vectors::<S>(first, at, count) } else { &mut [] };
     let own_second = if states > 1 { vectors::<S>(second, at, count) } else { &mut [] };
+    // As many as they are: the compiler sees that no index is out of bounds.
+    let mut count = count.min(own_params.len());
+    if states > 0 {
+        count = count.min(own_first.len());
+    }
+    if states > 1 {
+        count = count.min(own_second.len());
+    }
     let zero = s.splat(0.0);
     for v in 0..count {
         let w = if matches!(rule, Rule::Gradient) { zero } else { s.load(&own_params[v]) };
