@@ -269,18 +269,18 @@ fn one_output<S: Simd>(s: S, x: Rows<'_>, weights: &[f32], epilogue: &BiasActiva
         dots::<S, 1>(s, x, weights, row, y);
         row += 1;
     }
-    let rest = |y: &mut [f32]| {
+    if y.stride == 1 {
         super::map::map(
             s,
-            y,
+            &mut y.data[whole..],
             #[inline(always)]
             |sum| epilogue.finish(s, sum, bias),
         );
-    };
-    if y.stride == 1 {
-        rest(&mut y.data[whole..]);
     } else {
-        y.iter_mut().skip(whole).for_each(rest);
+        for row in whole..m {
+            let [y, ..] = y.row_mut(row) else { continue };
+            *y = s.first(epilogue.finish(s, s.splat(*y), bias));
+        }
     }
     let rows = 0..y.count();
     epilogue.settle(s, y, rows, 0..1);

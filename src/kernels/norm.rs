@@ -268,21 +268,20 @@ fn feature_sums_in<S: Simd>(
     for at in (0..x.width).step_by(S::LANES) {
         let lanes = S::LANES.min(x.width - at);
         let [mean, inv] = features.moments(s, at, lanes);
-        let delta = |r: usize| load_lanes(s, parts::from(delta.row(r), at), lanes);
         let products = chain(
             s,
             x.count(),
             #[inline(always)]
             |r, sum| {
                 let x_hat = s.mul(s.sub(load_lanes(s, parts::from(x.row(r), at), lanes), mean), inv);
-                s.mul_add(x_hat, delta(r), sum)
+                s.mul_add(x_hat, load_lanes(s, parts::from(delta.row(r), at), lanes), sum)
             },
         );
         let sums = chain(
             s,
             x.count(),
             #[inline(always)]
-            |r, sum| s.add(sum, delta(r)),
+            |r, sum| s.add(sum, load_lanes(s, parts::from(delta.row(r), at), lanes)),
         );
         store_lanes(s, products, parts::from_mut(gamma, at), lanes);
         store_lanes(s, sums, parts::from_mut(beta, at), lanes);
@@ -325,11 +324,11 @@ fn feature_norm_delta_in<S: Simd>(
         let factor = s.mul(load_lanes(s, parts::from(gamma, at), lanes), inv);
         let means = sums.map(
             #[inline(always)]
-            |sums| {
-                sums.map(
-                    #[inline(always)]
-                    |sum| s.div(load_lanes(s, parts::from(sum, at), lanes), count),
-                )
+            |[product, sum]| {
+                [
+                    s.div(load_lanes(s, parts::from(product, at), lanes), count),
+                    s.div(load_lanes(s, parts::from(sum, at), lanes), count),
+                ]
             },
         );
         for r in 0..x.count() {
@@ -396,17 +395,20 @@ fn sample_norm_update_in<S: Simd>(s: S, delta: Rows<'_>, x: Rows<'_>, moments: R
     for (index, row) in rows.enumerate() {
         for at in (0..x.width).step_by(S::LANES) {
             let lanes = S::LANES.min(x.width - at);
-            let delta = |r: usize| load_lanes(s, parts::from(delta.row(r), at), lanes);
             let gradient = chain(
                 s,
                 x.count(),
                 #[inline(always)]
                 |r, sum| {
                     if row == 1 {
-                        return s.add(sum, delta(r));
+                        return s.add(sum, load_lanes(s, parts::from(delta.row(r), at), lanes));
                     }
                     let moments = [moments.row(r)[0], moments.row(r)[1]];
-                    s.mul_add(hat(s, load_lanes(s, parts::from(x.row(r), at), lanes), moments), delta(r), sum)
+                    s.mul_add(
+                        hat(s, load_lanes(s, parts::from(x.row(r), at), lanes), moments),
+                        load_lanes(s, parts::from(delta.row(r), at), lanes),
+                        sum,
+                    )
                 },
             );
             update_lanes(s, rule, params, &mut state, index * x.width + at, lanes, gradient);

@@ -94,21 +94,18 @@ pub(crate) fn partials_of<S: Simd, const N: usize>(
     // 16 / LANES of these are used; the rest vanish in compilation.
     let mut sums = [s.splat(0.0); 16];
     let len = slices[0].len();
-    let whole: [&[[f32; 16]]; N] = slices.map(
-        #[inline(always)]
-        |x| x.as_chunks().0,
-    );
+    // No `map` over the slices: what a compiler leaves of it in a function of its own has no vectors.
+    let mut whole: [&[[f32; 16]]; N] = [&[]; N];
+    for n in 0..N {
+        whole[n] = slices[n].as_chunks().0;
+    }
     let groups = whole[0].len();
     for group in 0..groups {
-        add_group(
-            s,
-            whole.map(
-                #[inline(always)]
-                |x| parts::chunk(x, group),
-            ),
-            &mut sums,
-            &f,
-        );
+        let mut of_group = [&[0.0; 16]; N];
+        for n in 0..N {
+            of_group[n] = parts::chunk(whole[n], group);
+        }
+        add_group(s, of_group, &mut sums, &f);
     }
     if len > 16 * groups && S::LANES > 4 && filler == [0.0; N] {
         // The vectors of AVX load a part under a mask: a vector of floats that were just copied would be waited for until
@@ -116,18 +113,16 @@ pub(crate) fn partials_of<S: Simd, const N: usize>(
         for (v, sum) in sums.iter_mut().take(16 / S::LANES).enumerate() {
             let from = len.min(16 * groups + v * S::LANES);
             let to = len.min(from + S::LANES);
-            let elements = slices.map(
-                #[inline(always)]
-                |x| s.load_part(parts::part(x, from..to)),
-            );
+            let mut elements = [s.splat(0.0); N];
+            for n in 0..N {
+                elements[n] = s.load_part(parts::part(slices[n], from..to));
+            }
             *sum = f(elements, *sum);
         }
     } else if len > 16 * groups {
-        let mut rest = filler.map(
-            #[inline(always)]
-            |filler| [filler; 16],
-        );
+        let mut rest = [[0.0; 16]; N];
         for n in 0..N {
+            rest[n] = [filler[n]; 16];
             parts::copy(parts::from(slices[n], 16 * groups), parts::part_mut(&mut rest[n], 0..len - 16 * groups));
         }
         add_group(s, rest.each_ref(), &mut sums, &f);

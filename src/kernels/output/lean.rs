@@ -264,7 +264,7 @@ fn in_place<S: Simd>(
     values: &mut [f32],
     targets: &[f32],
     weighing: Weighing<'_>,
-    f: impl Fn(S::Vector, S::Vector) -> (S::Vector, S::Vector, S::Vector),
+    f: impl Fn(S::Vector, S::Vector) -> (S::Vector, S::Vector, S::Vector) + Copy,
 ) -> f32 {
     // One output needs no buffers. The other partial sums turn a term of −0 into +0.
     if let ([value], [target], true) = (&mut *values, targets, weighing.is_plain()) {
@@ -279,7 +279,8 @@ fn in_place<S: Simd>(
             let mut delta = [0.0; 16];
             let delta = parts::part_mut(&mut delta, 0..terms.len());
             let (values, targets) = (parts::part_mut(values, block.clone()), parts::part(targets, block.clone()));
-            elementwise(s, values, targets, delta, terms, &f);
+            // A copy: a call through a reference would be in a function of its own, which has no vectors.
+            elementwise(s, values, targets, delta, terms, f);
             weighing.leave_out(s, block.start, delta);
             weighing.leave_out(s, block.start, terms);
             weighing.weigh(s, delta);
