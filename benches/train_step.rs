@@ -1,5 +1,5 @@
-//! One training step of each workload (`train_step`), and one online step of the seed network: one sample, in the lean
-//! schedule (`online_step`). A minute and a half, a few seconds for each row.
+//! One training step of each workload (`train_step`), and one online step: one sample, in the lean schedule
+//! (`online_step`). Two or three minutes, a few seconds for each row.
 //!
 //!     taskset -c 0 cargo bench --bench train_step
 //!     taskset -c 0 cargo bench --bench train_step -- seed            # all rows of a workload
@@ -31,10 +31,10 @@ fn main() {
         });
     }
     group.finish();
-    let shape = workloads::shape("seed").expect("it is a workload").with_batch(1);
     let mut group = criterion.benchmark_group("online_step");
-    group.throughput(Throughput::Elements(shape.flops_per_step()));
-    for isa in workloads::isas() {
+    for (shape, isa) in workloads::cases() {
+        let shape = shape.with_batch(1);
+        group.throughput(Throughput::Elements(shape.flops_per_step()));
         let mut workload = None;
         group.bench_function(BenchmarkId::new(shape.name, isa), |b| {
             let workload = workload.get_or_insert_with(|| Workload::with_schedule(shape, isa, Schedule::Lean));

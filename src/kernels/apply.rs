@@ -33,7 +33,7 @@ pub(super) fn update_lanes<S: Simd>(
     }
 }
 
-/// Applies the rule to the parameters from `at` on whose gradients these are.
+/// Applies the rule to the parameters from `at` on, whose gradients are `gradient` of these numbers.
 #[inline(always)]
 pub(super) fn update_span<S: Simd>(
     s: S,
@@ -41,9 +41,10 @@ pub(super) fn update_span<S: Simd>(
     params: &mut [f32],
     state: &mut [&mut [f32]; 2],
     at: usize,
-    gradients: &[f32],
+    numbers: &[f32],
+    gradient: impl Fn(S::Vector) -> S::Vector,
 ) {
-    let (whole, part) = S::chunks(gradients);
+    let (whole, part) = S::chunks(numbers);
     let (count, len) = (whole.len(), whole.len() * S::LANES);
     let states = rule.states();
     let own_params = vectors::<S>(params, at, count);
@@ -65,7 +66,7 @@ pub(super) fn update_span<S: Simd>(
             if states > 0 { s.load(&own_first[v]) } else { zero },
             if states > 1 { s.load(&own_second[v]) } else { zero },
         ];
-        let (w, new) = rule.update(s, s.load(&whole[v]), w, old);
+        let (w, new) = rule.update(s, gradient(s.load(&whole[v])), w, old);
         s.store(w, &mut own_params[v]);
         if states > 0 {
             s.store(new[0], &mut own_first[v]);
@@ -75,8 +76,14 @@ pub(super) fn update_span<S: Simd>(
         }
     }
     if !part.is_empty() {
-        update_lanes(s, rule, params, state, at + len, part.len(), s.load_part(part));
+        update_lanes(s, rule, params, state, at + len, part.len(), gradient(s.load_part(part)));
     }
+}
+
+/// The gradient of numbers that are gradients.
+#[inline(always)]
+pub(super) fn as_it_is<V>(gradient: V) -> V {
+    gradient
 }
 
 /// `count` vectors of `x` from `at` on: checked here, no loop over them is.
@@ -94,6 +101,6 @@ pub(crate) fn apply(isa: Isa, rule: &Rule, gradient: &[f32], params: &mut [f32],
 fn apply_in<S: Simd>(s: S, rule: &Rule, gradient: &[f32], params: &mut [f32], mut state: [&mut [f32]; 2]) {
     rule.known(
         #[inline(always)]
-        |rule| update_span(s, &rule, params, &mut state, 0, gradient),
+        |rule| update_span(s, &rule, params, &mut state, 0, gradient, as_it_is),
     );
 }

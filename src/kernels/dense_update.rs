@@ -3,7 +3,7 @@
 
 #[cfg(feature = "alloc")]
 use super::apply::apply;
-use super::apply::{update_lanes, update_span};
+use super::apply::{as_it_is, update_lanes, update_span};
 #[cfg(feature = "alloc")]
 use super::penalty::penalize;
 use super::penalty::penalize_in;
@@ -243,7 +243,7 @@ fn update_in_chunks<S: Simd>(
                 }
                 rule.known(
                     #[inline(always)]
-                    |rule| update_span(s, &rule, params, state, at, own.params),
+                    |rule| update_span(s, &rule, params, state, at, own.params, as_it_is),
                 );
             },
         );
@@ -451,7 +451,7 @@ impl<S: Simd> Sink<S> for Target<'_, '_> {
                     #[inline(always)]
                     |rule| {
                         for (r, sums) in sums.chunks_exact(span).enumerate() {
-                            update_span(s, &rule, params, state, start + r * self.outputs, sums);
+                            update_span(s, &rule, params, state, start + r * self.outputs, sums, as_it_is);
                         }
                     },
                 );

@@ -2,9 +2,9 @@
 //! below it and for its update.
 #![forbid(unsafe_code)]
 
-use super::apply::update_lanes;
+use super::apply::{update_lanes, update_span};
 use super::reduce;
-use super::rows::{load_lanes, store_lanes};
+use super::rows::load_lanes;
 use crate::activation::Activation;
 use crate::optimizer::Rule;
 use crate::parts;
@@ -55,60 +55,99 @@ pub(crate) enum Gradient<'a> {
 /// partial sums, with the row as it was before its update.
 #[inline(always)]
 pub(crate) fn layer<S: Simd>(s: S, delta: &[f32], neurons: Neurons<'_>, mut gradient: Gradient<'_>) {
-    let inputs = match neurons {
-        neurons if delta.len() == 1 => one_output(s, delta[0], neurons, &mut gradient),
-        Neurons::Inputs(x) => {
-            for (i, &x) in x.iter().enumerate() {
-                gradient.row(s, delta, i, x, None);
+    let inputs = neurons.count();
+    // Each in a function of its own, where it has all registers.
+    s.outline(
+        #[inline(always)]
+        |s| match neurons {
+            neurons if delta.len() == 1 => one_output(s, delta[0], neurons, &mut gradient),
+            Neurons::Inputs(x) => {
+                for (i, &x) in x.iter().enumerate() {
+                    gradient.row(s, delta, i, x, None);
+                }
             }
-            x.len()
-        }
-        Neurons::InputsAndDelta(x, below) => {
-            for (i, (&x, below)) in x.iter().zip(below).enumerate() {
-                *below = gradient.dot(s, delta, i);
-                gradient.row(s, delta, i, x, None);
+            Neurons::InputsAndDelta(x, below) => {
+                for (i, (&x, below)) in x.iter().zip(below).enumerate() {
+                    *below = gradient.dot(s, delta, i);
+                    gradient.row(s, delta, i, x, None);
+                }
             }
-            x.len()
-        }
-        Neurons::Below(values, activation) => {
-            for (i, value) in values.iter_mut().enumerate() {
-                let y = *value;
-                let dot = gradient.dot(s, delta, i);
-                *value = s.first(activation.delta(s, s.splat(dot), s.splat(y)));
-                gradient.row(s, delta, i, y, None);
+            Neurons::Below(values, activation) => {
+                for (i, value) in values.iter_mut().enumerate() {
+                    let y = *value;
+                    let dot = gradient.dot(s, delta, i);
+                    *value = s.first(activation.delta(s, s.splat(dot), s.splat(y)));
+                    gradient.row(s, delta, i, y, None);
+                }
             }
-            values.len()
-        }
-    };
+        },
+    );
     if gradient.has_bias(inputs, delta) {
         gradient.row(s, delta, inputs, 1.0, None);
     }
 }
 
-/// The weights of a layer of one output, lanes over its inputs; returns their number.
+/// Values of a layer that are kept while their deltas replace them.
+const KEPT: usize = 32;
+
+/// The weights of a layer of one output, lanes over its inputs.
 #[inline(always)]
-fn one_output<S: Simd>(s: S, delta: f32, mut neurons: Neurons<'_>, gradient: &mut Gradient<'_>) -> usize {
-    let inputs = neurons.count();
-    let (delta, zero) = (s.splat(delta), s.splat(0.0));
-    for at in (0..inputs).step_by(S::LANES) {
-        let lanes = S::LANES.min(inputs - at);
-        // A dot product of one term; what the other partial sums add turns −0 into +0.
-        let dot = s.add(s.mul_add(load_lanes(s, parts::from(gradient.params(), at), lanes), delta, zero), zero);
-        let x = match &mut neurons {
-            Neurons::Inputs(x) => load_lanes(s, parts::from(x, at), lanes),
-            Neurons::InputsAndDelta(x, below) => {
-                store_lanes(s, dot, parts::from_mut(below, at), lanes);
-                load_lanes(s, parts::from(x, at), lanes)
+fn one_output<S: Simd>(s: S, delta: f32, neurons: Neurons<'_>, gradient: &mut Gradient<'_>) {
+    match neurons {
+        Neurons::Inputs(x) => gradient.column(s, 0, x, delta),
+        Neurons::InputsAndDelta(x, below) => {
+            over_row(
+                s,
+                below,
+                parts::part(gradient.params(), 0..x.len()),
+                #[inline(always)]
+                |_, w| dot_of_one(s, w, delta),
+            );
+            gradient.column(s, 0, x, delta);
+        }
+        Neurons::Below(values, activation) => {
+            if let Gradient::Apply(Rule::Sgd { minus_rate }, params, _) = gradient {
+                return over_both(
+                    s,
+                    values,
+                    params,
+                    #[inline(always)]
+                    |y, w| {
+                        let below = activation.delta(s, dot_of_one(s, w, delta), y);
+                        (below, descend(s, *minus_rate, w, y, delta))
+                    },
+                );
             }
-            Neurons::Below(values, activation) => {
-                let y = load_lanes(s, parts::from(values, at), lanes);
-                store_lanes(s, activation.delta(s, dot, y), parts::from_mut(values, at), lanes);
-                y
+            for (piece, values) in values.chunks_mut(KEPT).enumerate() {
+                let (at, mut kept) = (piece * KEPT, [0.0; KEPT]);
+                let kept = parts::part_mut(&mut kept, 0..values.len());
+                parts::copy(values, kept);
+                over_row(
+                    s,
+                    values,
+                    parts::span(gradient.params(), at, kept.len()),
+                    #[inline(always)]
+                    |y, w| activation.delta(s, dot_of_one(s, w, delta), y),
+                );
+                gradient.column(s, at, kept, delta);
             }
-        };
-        gradient.column(s, at, lanes, x, delta);
+        }
     }
-    inputs
+}
+
+/// A dot product of one term; what the other partial sums add turns −0 into +0.
+#[inline(always)]
+fn dot_of_one<S: Simd>(s: S, w: S::Vector, delta: f32) -> S::Vector {
+    s.add(s.mul_add(w, s.splat(delta), s.splat(0.0)), s.splat(0.0))
+}
+
+/// Weights of inputs x after a step of SGD.
+#[inline(always)]
+fn descend<S: Simd>(s: S, minus_rate: f32, w: S::Vector, x: S::Vector, delta: f32) -> S::Vector {
+    let new = s.mul_add(s.mul(s.splat(minus_rate), x), s.splat(delta), w);
+    // As in `row`. Nothing but ±0 lies below the smallest number above it.
+    let is_zero = s.gt(s.splat(f32::from_bits(1)), s.abs(x));
+    s.select(is_zero, w, new)
 }
 
 impl Gradient<'_> {
@@ -154,25 +193,39 @@ impl Gradient<'_> {
         reduce::dot_in(s, parts::span(self.params(), i * delta.len(), delta.len()), delta)
     }
 
-    /// The gradient of `lanes` rows from `at` on, one element each, whose inputs are `x`.
+    /// The gradient of the rows from `at` on, one element each, whose inputs are `x`.
     #[inline(always)]
-    fn column<S: Simd>(&mut self, s: S, at: usize, lanes: usize, x: S::Vector, delta: S::Vector) {
+    fn column<S: Simd>(&mut self, s: S, at: usize, x: &[f32], delta: f32) {
         match self {
-            Self::Apply(Rule::Sgd { minus_rate }, params, _) => {
-                let params = parts::from_mut(params, at);
-                let w = load_lanes(s, params, lanes);
-                let new = s.mul_add(s.mul(s.splat(*minus_rate), x), delta, w);
-                // As in `row`. Nothing but ±0 lies below the smallest number above it.
-                let is_zero = s.gt(s.splat(f32::from_bits(1)), s.abs(x));
-                store_lanes(s, s.select(is_zero, w, new), params, lanes);
-            }
-            Self::Apply(rule, params, state) => {
-                update_lanes(s, rule, params, state, at, lanes, s.mul_add(x, delta, s.splat(0.0)));
-            }
-            Self::Add(_, sums) => {
-                let sums = parts::from_mut(sums, at);
-                store_lanes(s, s.mul_add(x, delta, load_lanes(s, sums, lanes)), sums, lanes);
-            }
+            Self::Apply(Rule::Sgd { minus_rate }, params, _) => over_row(
+                s,
+                parts::from_mut(params, at),
+                x,
+                #[inline(always)]
+                |w, x| descend(s, *minus_rate, w, x, delta),
+            ),
+            Self::Apply(rule, params, state) => rule.known(
+                #[inline(always)]
+                |rule| {
+                    update_span(
+                        s,
+                        &rule,
+                        params,
+                        state,
+                        at,
+                        x,
+                        #[inline(always)]
+                        |x| s.mul_add(x, s.splat(delta), s.splat(0.0)),
+                    );
+                },
+            ),
+            Self::Add(_, sums) => over_row(
+                s,
+                parts::from_mut(sums, at),
+                x,
+                #[inline(always)]
+                |sum, x| s.mul_add(x, s.splat(delta), sum),
+            ),
         }
     }
 
@@ -193,6 +246,29 @@ impl Gradient<'_> {
                         |w, d| s.mul_add(step, d, w),
                     );
                 }
+            }
+            Self::Apply(rule, params, state) if S::LANES > 1 && penalty.is_none() => {
+                // One copy of each rule, as long as it is.
+                s.outline(
+                    #[inline(always)]
+                    |s| {
+                        rule.known(
+                            #[inline(always)]
+                            |rule| {
+                                update_span(
+                                    s,
+                                    &rule,
+                                    params,
+                                    state,
+                                    start,
+                                    delta,
+                                    #[inline(always)]
+                                    |d| s.mul_add(s.splat(x), d, s.splat(0.0)),
+                                );
+                            },
+                        );
+                    },
+                );
             }
             Self::Apply(rule, params, state) => {
                 let x = s.splat(x);
@@ -219,7 +295,7 @@ impl Gradient<'_> {
     }
 }
 
-/// `row[j] = f(row[j], delta[j])`.
+/// `row[j] = f(row[j], delta[j])`, for as many as there are deltas.
 #[inline(always)]
 fn over_row<S: Simd>(s: S, row: &mut [f32], delta: &[f32], f: impl Fn(S::Vector, S::Vector) -> S::Vector) {
     let (row, end) = S::chunks_mut(parts::part_mut(row, 0..delta.len()));
@@ -229,5 +305,74 @@ fn over_row<S: Simd>(s: S, row: &mut [f32], delta: &[f32], f: impl Fn(S::Vector,
     }
     if !end.is_empty() {
         s.store_part(f(s.load_part(end), s.load_part(delta_end)), end);
+    }
+}
+
+/// `(a[i], b[i]) = f(a[i], b[i])`, for as many as there are in `a`.
+#[inline(always)]
+fn over_both<S: Simd>(s: S, a: &mut [f32], b: &mut [f32], f: impl Fn(S::Vector, S::Vector) -> (S::Vector, S::Vector)) {
+    let (b, b_end) = S::chunks_mut(parts::part_mut(b, 0..a.len()));
+    let (a, a_end) = S::chunks_mut(a);
+    for (a, b) in a.iter_mut().zip(b) {
+        let (new_a, new_b) = f(s.load(a), s.load(b));
+        s.store(new_a, a);
+        s.store(new_b, b);
+    }
+    if !a_end.is_empty() {
+        let (new_a, new_b) = f(s.load_part(a_end), s.load_part(b_end));
+        s.store_part(new_a, a_end);
+        s.store_part(new_b, b_end);
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::{Gradient, Neurons, layer};
+    use crate::activation::Activation;
+    use crate::kernels::dense_update::split_state;
+    use crate::simd::dispatch;
+    use crate::{Adam, Isa, Optimizer, Rng, Sgd};
+
+    /// However many share a vector, or what is kept of them.
+    #[test]
+    fn weights_of_one_output_are_updated_as_by_themselves() {
+        let sgd = Sgd::new(0.1);
+        let optimizers: [Optimizer; 4] =
+            [sgd.into(), sgd.momentum(0.9).into(), sgd.nesterov(0.9).into(), Adam::new(0.01).into()];
+        let mut rng = Rng::new(1);
+        let mut numbers = |len: usize| -> Vec<f32> { (0..len).map(|_| 2.0 * rng.uniform() - 1.0).collect() };
+        for inputs in [1, 3, 8, 31, 33, 75] {
+            let (mut x, params) = (numbers(inputs), numbers(inputs));
+            x[inputs / 2] = 0.0;
+            for (isa, optimizer) in Isa::available().flat_map(|isa| optimizers.map(|optimizer| (isa, optimizer))) {
+                let states = optimizer.state_per_parameter();
+                // Values or inputs, deltas of the inputs, parameters, state.
+                let trained = |kind: u8, some: std::ops::Range<usize>| {
+                    let (mut values, mut params) = (x[some.clone()].to_vec(), params[some.clone()].to_vec());
+                    let (mut below, mut state) = (vec![0.0; some.len()], vec![0.5; states * some.len()]);
+                    let neurons = match kind {
+                        0 => Neurons::Inputs(&values),
+                        1 => Neurons::InputsAndDelta(&values, &mut below),
+                        _ => Neurons::Below(&mut values, Activation::Tanh),
+                    };
+                    let gradient = Gradient::Apply(optimizer.rule(3), &mut params, split_state(&mut state, states));
+                    dispatch!(isa, s => layer(s, &[0.7], neurons, gradient));
+                    [values, below, params, state]
+                };
+                for kind in 0..3 {
+                    let all = trained(kind, 0..inputs);
+                    for i in 0..inputs {
+                        let own = trained(kind, i..i + 1);
+                        for (all, own) in all.iter().zip(own) {
+                            let of_all = all.iter().skip(i).step_by(inputs).map(|x| x.to_bits());
+                            assert!(
+                                of_all.eq(own.iter().map(|x| x.to_bits())),
+                                "{isa}: {i} of {inputs}, {optimizer:?}, {kind}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
     }
 }
