@@ -9,7 +9,7 @@ use super::ahead::{Ahead, Lines};
 use super::pack::{GROUP, Right};
 use super::rows::{BLOCK, PANEL, Rows, panel_columns, panel_vectors, row_parts, store_lanes};
 use super::tiles::tile;
-use crate::simd::{Simd, Strided, apart, within};
+use crate::simd::{Simd, Strided, apart, tile_rows, within};
 use core::ops::Range;
 
 /// What becomes of the elements of [`transposed_product`].
@@ -149,6 +149,73 @@ fn copy_columns<const MR: usize>(a: Rows<'_>, terms: Range<usize>, column: usize
     }
 }
 
+/// The columns of B that a group of columns of the result is made of.
+#[derive(Clone, Copy)]
+enum Group<'a> {
+    /// Where they lie.
+    Plain(Columns<'a>),
+    /// In panels, one behind the other, from column `first` on.
+    Packed { data: &'a [f32], first: usize },
+}
+
+/// Rows of the result whose sums are taken together where that is better than a tile at a time: whole tiles on all
+/// instruction sets.
+const CHUNK_ROWS: usize = TILES;
+
+/// Some rows of the result on their way to another sink: a group of columns wide, what that does with them goes through
+/// memory in longer runs than the rows of a tile.
+struct Chunk<'a, K> {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    /// `[rows × columns]`.
+    sums: &'a mut [f32],
+    above: &'a K,
+}
+
+impl<K> Chunk<'_, K> {
+    /// Where in the sums an element lies.
+    #[inline(always)]
+    fn at(&self, row: usize, column: usize) -> usize {
+        (row - self.rows.start) * self.columns.len() + column - self.columns.start
+    }
+}
+
+impl<S: Simd, K: Sink<S>> Sink<S> for Chunk<'_, K> {
+    #[inline(always)]
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn is_large(&self) -> bool {
+        self.above.is_large()
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, s: S, rows: Range<usize>, column: usize, columns: usize) {
+        self.above.prefetch(s, rows, column, columns);
+    }
+
+    #[inline(always)]
+    fn take<const MR: usize, const NV: usize>(&mut self, s: S, row: usize, column: usize, sums: [[S::Vector; NV]; MR]) {
+        let at = self.at(row, column);
+        let to = tile_rows::<MR>(self.sums, at, self.columns.len(), NV * S::LANES);
+        for r in 0..MR {
+            for v in 0..NV {
+                store_lanes(s, sums[r][v], &mut to[r][v * S::LANES..], S::LANES);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn take_tile(&mut self, _: S, row: usize, column: usize, columns: usize, sums: &mut [f32]) {
+        for (r, sums) in sums.chunks_exact(columns).enumerate() {
+            let at = self.at(row + r, column);
+            self.sums[at..][..columns].copy_from_slice(sums);
+        }
+    }
+}
+
 /// `sink(Aᵀ·B)` for rows `rows` of the result, with `A: [k × m]` and `B: [k × n]`. With
 /// [`transposed_scratch_len`] floats of scratch large ones are packed.
 #[inline(always)]
@@ -166,6 +233,13 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
     let packs = S::LANES > 1 && fits > 0 && transposed_scratch_len(k, rows.len(), b.width) > 0;
     let most = if packs { band_rows(k, rows.len()).min(fits) } else { rows.len() };
     let (a_scratch, b_scratch) = scratch.split_at_mut(if packs { k * most } else { 0 });
+    let mut chunk_room;
+    let chunk_room = if packs && !sink.is_cheap() {
+        chunk_room = [0.0; CHUNK_ROWS * GROUP];
+        chunk_room.as_mut_slice()
+    } else {
+        [].as_mut_slice()
+    };
     let mut room;
     let sums = if sink.is_cheap() && b.width.is_multiple_of(S::LANES) {
         [].as_mut_slice()
@@ -190,34 +264,61 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
             if packs {
                 Right::Plain(b).pack(s, 0..k, columns.clone(), b_scratch);
             }
-            let mut column = first;
-            while column < columns.end {
-                let vectors = panel_vectors::<S>(columns.end - column);
-                let columns = column..column + panel_columns::<S>(columns.end - column);
-                let panel = if packs {
-                    Columns::packed(&b_scratch[(column - first) * k..], column, vectors * S::LANES)
-                } else {
-                    Columns::of(b)
-                };
-                column = columns.end;
-                macro_rules! of_width {
-                    ($($width:literal)*) => {
-                        match vectors {
-                            $($width if const { $width <= S::TILE_VECTORS } => {
-                                if columns.len() == $width * S::LANES {
-                                    apart!(s => band_tiles::<S, K, $width, false>(s, k, a, panel, band.clone(), columns, &mut ahead, sink, sums));
-                                } else {
-                                    apart!(s => band_tiles::<S, K, $width, true>(s, k, a, panel, band.clone(), columns, &mut ahead, sink, sums));
-                                }
-                            })*
-                            _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
-                        }
-                    };
-                }
-                of_width!(1 2 3);
+            let b = if packs { Group::Packed { data: b_scratch, first } } else { Group::Plain(Columns::of(b)) };
+            if !packs || sink.is_cheap() {
+                panels(s, k, a, b, band.clone(), columns, &mut ahead, sink, sums);
+                continue;
+            }
+            for chunk in band.clone().step_by(CHUNK_ROWS) {
+                let rows = chunk..band.end.min(chunk + CHUNK_ROWS);
+                let mut chunk = Chunk { rows: rows.clone(), columns: columns.clone(), sums: chunk_room, above: sink };
+                panels(s, k, a, b, rows.clone(), columns.clone(), &mut ahead, &mut chunk, sums);
+                let sums = &mut chunk_room[..rows.len() * columns.len()];
+                sink.take_tile(s, rows.start, first, columns.len(), sums);
             }
         }
         start = band.end;
+    }
+}
+
+/// Some rows of the result, for some columns, a panel of B at a time.
+#[expect(clippy::too_many_arguments, reason = "two matrices, the part of them that is meant, and what comes next")]
+#[inline(always)]
+fn panels<S: Simd, K: Sink<S>>(
+    s: S,
+    k: usize,
+    a: Band<'_>,
+    b: Group<'_>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    ahead: &mut Option<Ahead<'_>>,
+    sink: &mut K,
+    sums: &mut [f32],
+) {
+    let mut column = columns.start;
+    while column < columns.end {
+        let vectors = panel_vectors::<S>(columns.end - column);
+        let columns = column..column + panel_columns::<S>(columns.end - column);
+        let panel = match b {
+            Group::Plain(b) => b,
+            Group::Packed { data, first } => Columns::packed(&data[(column - first) * k..], column, vectors * S::LANES),
+        };
+        column = columns.end;
+        macro_rules! of_width {
+            ($($width:literal)*) => {
+                match vectors {
+                    $($width if const { $width <= S::TILE_VECTORS } => {
+                        if columns.len() == $width * S::LANES {
+                            apart!(s => band_tiles::<S, K, $width, false>(s, k, a, panel, rows.clone(), columns, ahead, sink, sums));
+                        } else {
+                            apart!(s => band_tiles::<S, K, $width, true>(s, k, a, panel, rows.clone(), columns, ahead, sink, sums));
+                        }
+                    })*
+                    _ => unreachable!("a panel has 1 to TILE_VECTORS vectors"),
+                }
+            };
+        }
+        of_width!(1 2 3);
     }
 }
 
