@@ -177,6 +177,8 @@ fn update_in<S: Simd>(s: S, operands: Operands<'_>, rule: &Rule, mut band: Band<
         };
         let from = Rows { offset: x.offset + weights.start, width: weights.len(), ..x };
         transposed_row(s, column, from, &mut target);
+    } else if batch == 1 && S::LANES > 1 && target.band.penalty.is_none() {
+        of_one_sample(s, operands, rule, weights, target.band);
     } else {
         let rows = if cheap { 0 } else { chunk_rows::<S>(batch, weights.len(), delta.width) };
         if rows > 0 {
@@ -188,6 +190,41 @@ fn update_in<S: Simd>(s: S, operands: Operands<'_>, rule: &Rule, mut band: Band<
     if end > x.width {
         bias_sums(s, x.width, delta, &mut target);
     }
+}
+
+/// Updates the rows `weights` of a band from a single sample, whose gradients are products by themselves.
+#[inline(always)]
+fn of_one_sample<S: Simd>(
+    s: S,
+    Operands { x, delta }: Operands<'_>,
+    rule: &Rule,
+    weights: Range<usize>,
+    band: &mut Band<'_>,
+) {
+    let Band { rows, params, state, .. } = band;
+    let (first, delta) = (rows.start, delta.row(0));
+    s.outline(
+        #[inline(always)]
+        |s| {
+            rule.known(
+                #[inline(always)]
+                |rule| {
+                    for (row, &x) in weights.clone().zip(&x.row(0)[weights.clone()]) {
+                        update_span(
+                            s,
+                            &rule,
+                            params,
+                            state,
+                            (row - first) * delta.len(),
+                            delta,
+                            #[inline(always)]
+                            |d| s.mul_add(s.splat(x), d, s.splat(0.0)),
+                        );
+                    }
+                },
+            );
+        },
+    );
 }
 
 /// Floats of gradient that lie in a first-level cache, with room for what they are made of.
