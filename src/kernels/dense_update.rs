@@ -504,16 +504,19 @@ mod tests {
     use crate::kernels::Rows;
     use crate::{Adam, Arithmetic, Isa, Optimizer, Penalty, Rng, Sgd};
 
-    /// In one chunk and in several, with columns that fill their vectors and not, and layers that are too wide for chunks or
-    /// too narrow for vectors; whole and as two bands.
+    /// In one chunk and in several, with columns that fill their vectors and not, and layers that are too wide for chunks,
+    /// too narrow for vectors or so large that they are packed; whole and as two bands.
     #[test]
     fn chunks_change_no_bit() {
         let sgd = Sgd::new(0.1);
         let optimizers: [Optimizer; 4] =
             [sgd.into(), sgd.momentum(0.9).into(), sgd.nesterov(0.9).into(), Adam::new(0.01).into()];
-        for (batch, inputs, outputs) in
-            [(5, 200, 40), (33, 64, 128), (9, 131, 17), (3, 26, 170), (4, 30, 400), (7, 90, 2)]
-        {
+        let sizes = [
+            [(5, 200, 40), (33, 64, 128), (9, 131, 17), (3, 26, 170), (4, 30, 400), (7, 90, 2)],
+            // One sample, and what is packed, with a whole chunk at the end and part of one.
+            [(1, 70, 45), (1, 33, 64), (1, 5, 3), (1, 40, 1), (90, 216, 203), (85, 150, 200)],
+        ];
+        for (batch, inputs, outputs) in sizes.into_iter().flatten() {
             let mut rng = Rng::new(1);
             let mut numbers = |len: usize| -> Vec<f32> { (0..len).map(|_| 2.0 * rng.uniform() - 1.0).collect() };
             let (x, delta) = (numbers(batch * inputs), numbers(batch * outputs));
