@@ -70,14 +70,26 @@ impl Right<'_> {
 /// Row by row, so that lines and pages are read through.
 #[inline(always)]
 fn copy<S: Simd>(s: S, b: Rows<'_>, terms: Range<usize>, columns: Range<usize>, panels: &mut [f32]) {
-    let depth = terms.len();
+    let (depth, panel) = (terms.len(), S::TILE_VECTORS * S::LANES);
+    let mut whole = 0;
+    while panel_columns::<S>(columns.len() - whole) == panel {
+        whole += panel;
+    }
+    let (panels, narrow) = panels.split_at_mut(whole * depth);
     for (i, term) in terms.enumerate() {
-        let from = b.part(term, columns.clone());
+        let (from, rest) = b.part(term, columns.clone()).split_at(whole);
+        for (from, panel) in from.chunks_exact(panel).zip(panels.chunks_exact_mut(panel * depth)) {
+            let to = &mut panel[i * from.len()..][..from.len()];
+            for v in 0..S::TILE_VECTORS {
+                let v = v * S::LANES;
+                store_lanes(s, load_lanes(s, &from[v..], S::LANES), &mut to[v..], S::LANES);
+            }
+        }
         let mut column = 0;
-        while column < from.len() {
-            let from = &from[column..][..panel_columns::<S>(from.len() - column)];
+        while column < rest.len() {
+            let from = &rest[column..][..panel_columns::<S>(rest.len() - column)];
             let stride = from.len().next_multiple_of(S::LANES);
-            let to = &mut panels[column * depth + i * stride..][..stride];
+            let to = &mut narrow[column * depth + i * stride..][..stride];
             for at in (0..from.len()).step_by(S::LANES) {
                 let lanes = S::LANES.min(from.len() - at);
                 store_lanes(s, load_lanes(s, &from[at..], lanes), &mut to[at..], S::LANES);
