@@ -461,18 +461,17 @@ fn narrow_tile<S: Simd, const MR: usize, const WHOLE: bool>(
         let from = Strided { data: x.data, start, step: 1, across: x.stride };
         let w = Strided { data: weights, start: from_column, step: stride, across: 0 };
         // Indices the compiler can see, or the chains would live in memory.
-        walk::<4, MR>(
-            whole,
+        walk::<MR>(
+            true,
+            4 * whole,
             from,
             w,
             width,
             #[inline(always)]
-            |x, w| {
-                for c in 0..4 {
-                    let w = load_lanes(s, w[c], width);
-                    for r in 0..MR {
-                        chains[c][r] = s.mul_add(s.splat(x[c][r]), w, chains[c][r]);
-                    }
+            |c, x, w| {
+                let w = load_lanes(s, w, width);
+                for r in 0..MR {
+                    chains[c][r] = s.mul_add(s.splat(x[r]), w, chains[c][r]);
                 }
             },
         );

@@ -149,31 +149,18 @@ impl Layer<'_> {
     ) -> [S::Vector; NV] {
         let Columns { weights, width, first } = self.columns;
         let terms = (self.x.len() - begin).min(BLOCK);
-        let mut x = Strided { data: self.x, start: begin, step: 1, across: 0 };
-        let mut w = Strided { data: weights, start: begin * width + first + columns.start, step: width, across: 0 };
+        let x = Strided { data: self.x, start: begin, step: 1, across: 0 };
+        let w = Strided { data: weights, start: begin * width + first + columns.start, step: width, across: 0 };
         let mut sums = [s.splat(0.0); NV];
         // Four at a time: counting takes as many instructions as a term of four vectors.
-        walk::<4, 1>(
-            terms / 4,
+        walk::<1>(
+            true,
+            terms,
             x,
             w,
             columns.len(),
             #[inline(always)]
-            |x, w| {
-                for g in 0..4 {
-                    add_term::<S, NV, PART>(s, x[g][0], w[g], &mut sums);
-                }
-            },
-        );
-        x.start += terms / 4 * 4;
-        w.start += terms / 4 * 4 * width;
-        walk::<1, 1>(
-            terms % 4,
-            x,
-            w,
-            columns.len(),
-            #[inline(always)]
-            |[[x]], [w]| add_term::<S, NV, PART>(s, x, w, &mut sums),
+            |_, [x], w| add_term::<S, NV, PART>(s, x, w, &mut sums),
         );
         sums
     }

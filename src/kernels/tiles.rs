@@ -5,6 +5,7 @@ use super::ahead::{Ahead, Lines};
 use super::rows::{Rows, RowsMut, columns_of, load_lanes, prefetch, row_parts, store_lanes};
 use crate::simd::{Simd, Strided, walk, within};
 use core::ops::Range;
+use core::sync::atomic::{Ordering, compiler_fence};
 
 /// What becomes of a product's elements.
 ///
@@ -46,10 +47,12 @@ pub(super) struct Tiled<'a> {
 }
 
 /// One tile: `acc[r][v] = Σ a[r][k] · b[k][v·LANES ..]` over one block, `columns` wide: NV whole vectors, or fewer
-/// elements in the last (`PART`). With each term it fetches one of `lines`, if `AHEAD`.
+/// elements in the last (`PART`). Four terms share a turn of the loop if `fours`. With each turn it fetches some of `lines`, if
+/// `AHEAD`.
 #[inline(always)]
 pub(super) fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool, const AHEAD: bool>(
     s: S,
+    fours: bool,
     terms: usize,
     a: Strided<'_>,
     b: Strided<'_>,
@@ -58,13 +61,14 @@ pub(super) fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool, 
 ) -> [[S::Vector; NV]; MR] {
     let mut acc = [[s.splat(0.0); NV]; MR];
     let columns = if PART { columns } else { NV * S::LANES };
-    walk::<1, MR>(
+    walk::<MR>(
+        fours,
         terms,
         a,
         b,
         columns,
         #[inline(always)]
-        |[a], [b]| {
+        |place, a, b| {
             let b = columns_of::<S, NV, PART>(s, b);
             for r in 0..MR {
                 let a = s.splat(a[r]);
@@ -73,8 +77,12 @@ pub(super) fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool, 
                 }
             }
             // Behind the loads of a, which become operands with their broadcasts.
-            if AHEAD {
+            if AHEAD && place % 2 == 0 {
                 lines.fetch(s);
+            }
+            if fours {
+                // Or the compiler mixes the four, has no register left, and keeps the sums in memory.
+                compiler_fence(Ordering::SeqCst);
             }
         },
     );
@@ -162,7 +170,7 @@ fn one_tile<
     let start = (row - left.first_row) * a.stride + a.offset + terms.start;
     let from = Strided { data: a.data, start, step: 1, across: a.stride };
     let b = Strided { data: right.b, start: right.from, step: right.stride, across: 0 };
-    let mut acc = tile::<S, MR, NV, PART, AHEAD>(s, terms.len(), from, b, width, &mut lines);
+    let mut acc = tile::<S, MR, NV, PART, AHEAD>(s, S::LANES > 1, terms.len(), from, b, width, &mut lines);
     let to = target.out.tile::<MR>(row, column..column + width);
     if !left.is_first {
         for r in 0..MR {

@@ -23,37 +23,49 @@ impl Strided<'_> {
     }
 }
 
-/// Calls `take` for each group of G terms, `groups` of them, with the terms' MR elements of `a` and their `width` elements of `b`,
-/// of which row 0 is read.
-#[expect(clippy::needless_range_loop, reason = "r indexes registers")]
+/// Calls `take` for each of the terms with its place in its turn, its MR elements of `a` and its `width` elements of `b`, of
+/// which row 0 is read. If `fours`, a turn has four terms, so that counting is shared; the last ones are in place 0, as all
+/// are otherwise.
 #[inline(always)]
-pub(crate) fn walk<const G: usize, const MR: usize>(
-    groups: usize,
+pub(crate) fn walk<const MR: usize>(
+    fours: bool,
+    terms: usize,
     a: Strided<'_>,
     b: Strided<'_>,
     width: usize,
-    mut take: impl FnMut([[f32; MR]; G], [&[f32]; G]),
+    mut take: impl FnMut(usize, [f32; MR], &[f32]),
 ) {
-    if groups == 0 {
+    if terms == 0 {
         return;
     }
-    let terms = groups.checked_mul(G).expect("as many terms as there are numbers");
     a.check(terms, MR, 1);
     b.check(terms, 1, width);
     let (mut a_next, mut b_next) = (a.data.as_ptr().wrapping_add(a.start), b.data.as_ptr().wrapping_add(b.start));
-    for _ in 0..groups {
-        let mut columns = [[0.0; MR]; G];
-        let mut rows = [[].as_slice(); G];
-        for g in 0..G {
+    macro_rules! term {
+        ($place:expr) => {{
+            let mut column = [0.0; MR];
             for r in 0..MR {
-                // SAFETY: `check` has seen that element (k, r) lies in `a.data` for each of the `terms` k and MR r.
-                columns[g][r] = unsafe { *a_next.wrapping_add(r * a.across) };
+                // SAFETY: `check` has seen that element (k, r) lies in `a.data` for each of the `terms` k and MR r, and no
+                // more than `terms` are taken.
+                column[r] = unsafe { *a_next.wrapping_add(r * a.across) };
             }
-            // SAFETY: `check` has seen that the `width` elements from (k, 0) on lie in `b.data`, borrowed as long as `rows`.
-            rows[g] = unsafe { core::slice::from_raw_parts(b_next, width) };
+            // SAFETY: `check` has seen that the `width` elements from (k, 0) on lie in `b.data`, borrowed as long as `row`.
+            let row = unsafe { core::slice::from_raw_parts(b_next, width) };
             (a_next, b_next) = (a_next.wrapping_add(a.step), b_next.wrapping_add(b.step));
+            take($place, column, row);
+        }};
+    }
+    let mut left = terms;
+    if fours {
+        left %= 4;
+        for _ in 0..terms / 4 {
+            for place in 0..4 {
+                term!(place);
+            }
         }
-        take(columns, rows);
+    }
+    for _ in 0..left {
+        term!(0);
     }
 }
 
@@ -87,39 +99,43 @@ mod tests {
     #[cfg(panic = "unwind")]
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    /// A term's elements of `a`, and those of `b`.
-    type Term = ([f32; 3], Vec<f32>);
+    /// A term's place, its elements of `a`, and those of `b`.
+    type Term = (usize, [f32; 3], Vec<f32>);
 
-    /// 3 rows of 4 terms, and 4 terms of 5 columns, two terms at a time; `shorter` floats are missing at an end.
-    fn walked(shorter: [usize; 2]) -> Vec<[Term; 2]> {
+    /// 3 rows of 6 terms, and 6 terms of 5 columns; `shorter` floats are missing at an end.
+    fn walked(fours: bool, shorter: [usize; 2]) -> Vec<Term> {
         let numbers: Vec<f32> = (0..100).map(|n| n as f32).collect();
-        let a = Strided { data: &numbers[..2 + 3 + 2 * 10 + 1 - shorter[0]], start: 2, step: 1, across: 10 };
-        let b = Strided { data: &numbers[..1 + 3 * 7 + 5 - shorter[1]], start: 1, step: 7, across: 0 };
+        let a = Strided { data: &numbers[..2 + 5 + 2 * 10 + 1 - shorter[0]], start: 2, step: 1, across: 10 };
+        let b = Strided { data: &numbers[..1 + 5 * 7 + 5 - shorter[1]], start: 1, step: 7, across: 0 };
         let mut taken = Vec::new();
-        walk::<2, 3>(2, a, b, 5, |a, b| taken.push([(a[0], b[0].to_vec()), (a[1], b[1].to_vec())]));
+        walk(fours, 6, a, b, 5, |place, a, b| taken.push((place, a, b.to_vec())));
         taken
     }
 
     #[test]
     fn a_walk_visits_every_term_in_order() {
-        let term = |a: f32, b: u8| ([a, a + 10.0, a + 20.0], (b..b + 5).map(f32::from).collect::<Vec<_>>());
-        assert_eq!(walked([0, 0]), [[term(2.0, 1), term(3.0, 8)], [term(4.0, 15), term(5.0, 22)]]);
-        let nowhere = Strided { data: &[], start: 9, step: 9, across: 9 };
-        walk::<4, 8>(0, nowhere, nowhere, 9, |_, _| panic!("there is nothing to take"));
+        for (fours, places) in [(false, [0; 6]), (true, [0, 1, 2, 3, 0, 0])] {
+            let terms = [2.0, 3.0, 4.0, 5.0, 6.0, 7.0].into_iter().zip([1_u8, 8, 15, 22, 29, 36]).zip(places);
+            let expected: Vec<Term> = terms
+                .map(|((a, b), place)| (place, [a, a + 10.0, a + 20.0], (b..b + 5).map(f32::from).collect()))
+                .collect();
+            assert_eq!(walked(fours, [0, 0]), expected);
+            let nowhere = Strided { data: &[], start: 9, step: 9, across: 9 };
+            walk::<8>(fours, 0, nowhere, nowhere, 9, |_, _, _| panic!("there is nothing to take"));
+        }
     }
 
     #[cfg(panic = "unwind")]
     #[test]
     fn a_walk_out_of_its_slice_is_refused() {
-        for shorter in [[1, 0], [0, 1]] {
-            assert!(catch_unwind(|| walked(shorter)).is_err(), "{shorter:?}");
+        for (fours, shorter) in [(false, [1, 0]), (false, [0, 1]), (true, [1, 0]), (true, [0, 1])] {
+            assert!(catch_unwind(|| walked(fours, shorter)).is_err(), "{fours}, {shorter:?}");
         }
         let endless = Strided { data: &[0.0; 8], start: 1, step: usize::MAX / 2, across: usize::MAX };
         let within = Strided { data: &[0.0; 8], start: 0, step: 0, across: 0 };
         for (a, b) in [(endless, within), (within, endless)] {
-            assert!(catch_unwind(|| walk::<1, 2>(3, a, b, 1, |_, _| ())).is_err());
+            assert!(catch_unwind(|| walk::<2>(true, 3, a, b, 1, |_, _, _| ())).is_err());
         }
-        assert!(catch_unwind(|| walk::<4, 1>(usize::MAX, within, within, 1, |_, _| ())).is_err());
     }
 
     #[test]
