@@ -80,6 +80,30 @@ pub(super) fn update_span<S: Simd>(
     }
 }
 
+/// Applies the rule to the parameters from `at` on, whose gradients are these numbers times `factor`, as a sum of one term:
+/// weights that a single sample updates.
+#[inline(always)]
+pub(super) fn update_products<S: Simd>(
+    s: S,
+    rule: &Rule,
+    params: &mut [f32],
+    state: &mut [&mut [f32]; 2],
+    at: usize,
+    numbers: &[f32],
+    factor: f32,
+) {
+    update_span(
+        s,
+        rule,
+        params,
+        state,
+        at,
+        numbers,
+        #[inline(always)]
+        |number| s.mul_add(s.splat(factor), number, s.splat(0.0)),
+    );
+}
+
 /// The gradient of numbers that are gradients.
 #[inline(always)]
 pub(super) fn as_it_is<V>(gradient: V) -> V {

@@ -3,7 +3,7 @@
 
 #[cfg(feature = "alloc")]
 use super::apply::apply;
-use super::apply::{as_it_is, update_lanes, update_span};
+use super::apply::{as_it_is, update_lanes, update_products, update_span};
 #[cfg(feature = "alloc")]
 use super::penalty::penalize;
 use super::penalty::penalize_in;
@@ -210,16 +210,7 @@ fn of_one_sample<S: Simd>(
                 #[inline(always)]
                 |rule| {
                     for (row, &x) in weights.clone().zip(&x.row(0)[weights.clone()]) {
-                        update_span(
-                            s,
-                            &rule,
-                            params,
-                            state,
-                            (row - first) * delta.len(),
-                            delta,
-                            #[inline(always)]
-                            |d| s.mul_add(s.splat(x), d, s.splat(0.0)),
-                        );
+                        update_products(s, &rule, params, state, (row - first) * delta.len(), delta, x);
                     }
                 },
             );

@@ -2,7 +2,7 @@
 //! below it and for its update.
 #![forbid(unsafe_code)]
 
-use super::apply::{update_lanes, update_span};
+use super::apply::{update_lanes, update_products};
 use super::reduce;
 use super::rows::load_lanes;
 use crate::activation::Activation;
@@ -206,18 +206,7 @@ impl Gradient<'_> {
             ),
             Self::Apply(rule, params, state) => rule.known(
                 #[inline(always)]
-                |rule| {
-                    update_span(
-                        s,
-                        &rule,
-                        params,
-                        state,
-                        at,
-                        x,
-                        #[inline(always)]
-                        |x| s.mul_add(x, s.splat(delta), s.splat(0.0)),
-                    );
-                },
+                |rule| update_products(s, &rule, params, state, at, x, delta),
             ),
             Self::Add(_, sums) => over_row(
                 s,
@@ -254,18 +243,7 @@ impl Gradient<'_> {
                     |s| {
                         rule.known(
                             #[inline(always)]
-                            |rule| {
-                                update_span(
-                                    s,
-                                    &rule,
-                                    params,
-                                    state,
-                                    start,
-                                    delta,
-                                    #[inline(always)]
-                                    |d| s.mul_add(s.splat(x), d, s.splat(0.0)),
-                                );
-                            },
+                            |rule| update_products(s, &rule, params, state, start, delta, x),
                         );
                     },
                 );

@@ -38,6 +38,12 @@ impl<'a> Affine<'a> {
     }
 }
 
+/// `lanes` numbers of row `row` from `at` on.
+#[inline(always)]
+fn lanes_of<S: Simd>(s: S, rows: Rows<'_>, row: usize, at: usize, lanes: usize) -> S::Vector {
+    load_lanes(s, parts::from(rows.row(row), at), lanes)
+}
+
 /// Normalises each row of x over its features; writes z, and mean and inv of each row to `moments: [rows × 2]`.
 pub(crate) fn sample_norm(
     isa: Isa,
@@ -126,8 +132,7 @@ fn sample_norm_delta_in<S: Simd>(
         let below = below.row_mut(r);
         for at in (0..below.len()).step_by(S::LANES) {
             let lanes = S::LANES.min(below.len() - at);
-            let (d, x) =
-                (load_lanes(s, parts::from(delta.row(r), at), lanes), load_lanes(s, parts::from(x.row(r), at), lanes));
+            let (d, x) = (lanes_of(s, delta, r, at, lanes), lanes_of(s, x, r, at, lanes));
             let gamma = load_lanes(s, parts::from(affine.gamma, at), lanes);
             store_lanes(s, delta_below(s, d, x, gamma, moments, means), parts::from_mut(below, at), lanes);
         }
@@ -195,7 +200,7 @@ fn feature_moments_in<S: Simd>(s: S, x: Rows<'_>, mean: &mut [f32], variance: &m
             s,
             x.count(),
             #[inline(always)]
-            |r, sum| s.add(sum, load_lanes(s, parts::from(x.row(r), at), lanes)),
+            |r, sum| s.add(sum, lanes_of(s, x, r, at, lanes)),
         );
         let center = s.div(sum, count);
         let squares = chain(
@@ -203,7 +208,7 @@ fn feature_moments_in<S: Simd>(s: S, x: Rows<'_>, mean: &mut [f32], variance: &m
             x.count(),
             #[inline(always)]
             |r, sum| {
-                let d = s.sub(load_lanes(s, parts::from(x.row(r), at), lanes), center);
+                let d = s.sub(lanes_of(s, x, r, at, lanes), center);
                 s.mul_add(d, d, sum)
             },
         );
@@ -238,7 +243,7 @@ fn feature_norm_in<S: Simd>(s: S, x: Rows<'_>, features: Features<'_>, affine: A
         let lanes = S::LANES.min(x.width - at);
         let [mean, inv] = features.moments(s, at, lanes);
         for r in 0..x.count() {
-            let x_hat = s.mul(s.sub(load_lanes(s, parts::from(x.row(r), at), lanes), mean), inv);
+            let x_hat = s.mul(s.sub(lanes_of(s, x, r, at, lanes), mean), inv);
             store_lanes(s, affine.apply(s, x_hat, at, lanes), parts::from_mut(z.row_mut(r), at), lanes);
         }
     }
@@ -273,15 +278,15 @@ fn feature_sums_in<S: Simd>(
             x.count(),
             #[inline(always)]
             |r, sum| {
-                let x_hat = s.mul(s.sub(load_lanes(s, parts::from(x.row(r), at), lanes), mean), inv);
-                s.mul_add(x_hat, load_lanes(s, parts::from(delta.row(r), at), lanes), sum)
+                let x_hat = s.mul(s.sub(lanes_of(s, x, r, at, lanes), mean), inv);
+                s.mul_add(x_hat, lanes_of(s, delta, r, at, lanes), sum)
             },
         );
         let sums = chain(
             s,
             x.count(),
             #[inline(always)]
-            |r, sum| s.add(sum, load_lanes(s, parts::from(delta.row(r), at), lanes)),
+            |r, sum| s.add(sum, lanes_of(s, delta, r, at, lanes)),
         );
         store_lanes(s, products, parts::from_mut(gamma, at), lanes);
         store_lanes(s, sums, parts::from_mut(beta, at), lanes);
@@ -332,9 +337,9 @@ fn feature_norm_delta_in<S: Simd>(
             },
         );
         for r in 0..x.count() {
-            let mut d = load_lanes(s, parts::from(delta.row(r), at), lanes);
+            let mut d = lanes_of(s, delta, r, at, lanes);
             if let Some([product, sum]) = means {
-                let x_hat = s.mul(s.sub(load_lanes(s, parts::from(x.row(r), at), lanes), mean), inv);
+                let x_hat = s.mul(s.sub(lanes_of(s, x, r, at, lanes), mean), inv);
                 d = s.sub(s.sub(d, sum), s.mul(x_hat, product));
             }
             store_lanes(s, s.mul(factor, d), parts::from_mut(below.row_mut(r), at), lanes);
@@ -401,14 +406,10 @@ fn sample_norm_update_in<S: Simd>(s: S, delta: Rows<'_>, x: Rows<'_>, moments: R
                 #[inline(always)]
                 |r, sum| {
                     if row == 1 {
-                        return s.add(sum, load_lanes(s, parts::from(delta.row(r), at), lanes));
+                        return s.add(sum, lanes_of(s, delta, r, at, lanes));
                     }
                     let moments = [moments.row(r)[0], moments.row(r)[1]];
-                    s.mul_add(
-                        hat(s, load_lanes(s, parts::from(x.row(r), at), lanes), moments),
-                        load_lanes(s, parts::from(delta.row(r), at), lanes),
-                        sum,
-                    )
+                    s.mul_add(hat(s, lanes_of(s, x, r, at, lanes), moments), lanes_of(s, delta, r, at, lanes), sum)
                 },
             );
             update_lanes(s, rule, params, &mut state, index * x.width + at, lanes, gradient);
