@@ -46,6 +46,13 @@ pub(super) struct Tiled<'a> {
     pub(super) from: usize,
 }
 
+/// Whether four terms of a tile should share a turn of the loop: where vectors have several lanes and a term takes so few
+/// multiply-adds that counting shows. (The compiler mixes those of AVX-512, which leaves it without a register.)
+#[inline(always)]
+pub(super) const fn shares_turns<S: Simd>() -> bool {
+    S::LANES > 1 && S::TILE_ROWS * S::TILE_VECTORS <= 12
+}
+
 /// One tile: `acc[r][v] = Σ a[r][k] · b[k][v·LANES ..]` over one block, `columns` wide: NV whole vectors, or fewer
 /// elements in the last (`PART`). Four terms share a turn of the loop if `fours`. With each turn it fetches some of `lines`, if
 /// `AHEAD`.
@@ -170,7 +177,7 @@ fn one_tile<
     let start = (row - left.first_row) * a.stride + a.offset + terms.start;
     let from = Strided { data: a.data, start, step: 1, across: a.stride };
     let b = Strided { data: right.b, start: right.from, step: right.stride, across: 0 };
-    let mut acc = tile::<S, MR, NV, PART, AHEAD>(s, S::LANES > 1, terms.len(), from, b, width, &mut lines);
+    let mut acc = tile::<S, MR, NV, PART, AHEAD>(s, shares_turns::<S>(), terms.len(), from, b, width, &mut lines);
     let to = target.out.tile::<MR>(row, column..column + width);
     if !left.is_first {
         for r in 0..MR {

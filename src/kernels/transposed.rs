@@ -8,7 +8,7 @@
 use super::ahead::{Ahead, Lines};
 use super::pack::{GROUP, Right};
 use super::rows::{BLOCK, PANEL, Rows, panel_columns, panel_vectors, row_parts, store_lanes};
-use super::tiles::tile;
+use super::tiles::{shares_turns, tile};
 use crate::simd::{Simd, Strided, apart, tile_rows, within};
 use core::ops::Range;
 
@@ -389,7 +389,7 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
         let terms = BLOCK.min(terms - first);
         let a = Strided { start: a.start + first * a.step, ..a };
         let b = Strided { data: b.data, start: first * b.stride + b_from, step: b.stride, across: 0 };
-        let acc = tile::<S, MR, NV, PART, AHEAD>(s, AHEAD, terms, a, b, columns, &mut lines);
+        let acc = tile::<S, MR, NV, PART, AHEAD>(s, AHEAD && shares_turns::<S>(), terms, a, b, columns, &mut lines);
         if first == 0 {
             total = acc;
         } else {
