@@ -1,5 +1,5 @@
-//! What is packed next is fetched while tiles are computed: a line with each of their terms, since a burst of fetches
-//! holds up the loads behind it.
+//! What is packed next is fetched while tiles are computed: a line with each of their terms or every other, since a burst
+//! of fetches holds up the loads behind it.
 #![forbid(unsafe_code)]
 
 use super::rows::{LINE, Rows};
