@@ -17,6 +17,7 @@ mod map;
 #[cfg(feature = "alloc")]
 mod matrixmultiply;
 mod members;
+mod narrow;
 mod norm;
 mod one_lane;
 mod one_sample;

@@ -4,8 +4,9 @@
 //! CPU without vectors.
 #![forbid(unsafe_code)]
 
-use super::dense_forward::{NARROW, has_own_pass};
+use super::dense_forward::has_own_pass;
 use super::lean::{Columns, Gradient, Neurons};
+use super::narrow::NARROW;
 use super::rows::BLOCK;
 use crate::activation::{Activation, Activations};
 use crate::optimizer::{AdamScalars, Rule};

@@ -4,9 +4,10 @@
 //! take as long as the sums of a small network. [`one_lane`](super::one_lane) is its twin for CPUs without vectors.
 #![forbid(unsafe_code)]
 
-use super::dense_forward::{BiasActivation, NARROW, has_own_pass};
+use super::dense_forward::{BiasActivation, has_own_pass};
 use super::lean::Columns;
 use super::map::map;
+use super::narrow::NARROW;
 use super::reduce;
 use super::rows::{BLOCK, blocks, columns_of, load_lanes, steps, store_columns, store_lanes};
 use super::tiles::Epilogue;

@@ -2,7 +2,7 @@
 
 use super::{Row, get, partials, set, vectors};
 use crate::Isa;
-use crate::kernels::dense_forward::NARROW;
+use crate::kernels::narrow::NARROW;
 use crate::kernels::rows::BLOCK;
 use crate::simd::{Simd, dispatch};
 
