@@ -96,6 +96,14 @@ pub(super) fn fma(a: f32, b: f32, c: f32) -> f32 {
     libm::fmaf(a, b, c)
 }
 
+/// √x, rounded once: an instruction where the standard library has one, so that loops over it become vectors.
+#[cfg(feature = "std")]
+#[inline(always)]
+pub(super) fn sqrt(x: f32) -> f32 {
+    x.sqrt()
+}
+
+#[cfg(not(feature = "std"))]
 #[inline(always)]
 pub(super) fn sqrt(x: f32) -> f32 {
     libm::sqrtf(x)
