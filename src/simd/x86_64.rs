@@ -12,17 +12,23 @@ macro_rules! token {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) struct $name<const FUSED: bool> {
+            #[cfg(any(feature = "std", all($(target_feature = $feature),+)))]
             _proof: (),
+            // Nothing finds the instructions. No such token exists, and no kernel is compiled for it.
+            #[cfg(not(any(feature = "std", all($(target_feature = $feature),+))))]
+            _proof: core::convert::Infallible,
         }
 
         impl<const FUSED: bool> $name<FUSED> {
             /// The token, where this CPU has the instructions.
             pub(crate) fn new() -> Option<Self> {
                 #[cfg(feature = "std")]
-                let found = true $(&& std::arch::is_x86_feature_detected!($feature))+;
-                #[cfg(not(feature = "std"))]
-                let found = true $(&& cfg!(target_feature = $feature))+;
-                found.then_some(Self { _proof: () })
+                let token = (true $(&& std::arch::is_x86_feature_detected!($feature))+).then_some(Self { _proof: () });
+                #[cfg(all(not(feature = "std"), $(target_feature = $feature),+))]
+                let token = Some(Self { _proof: () });
+                #[cfg(not(any(feature = "std", all($(target_feature = $feature),+))))]
+                let token = None;
+                token
             }
 
             /// Runs `f`, compiled for this instruction set.
