@@ -97,9 +97,9 @@ enum Band<'a> {
 }
 
 impl<'a> Band<'a> {
-    /// Copies the columns `rows` of `a`.
+    /// Copies the columns `rows` of `a`, in the tiles that each `together` of them are parted into.
     #[inline(always)]
-    fn pack<S: Simd>(s: S, a: Rows<'_>, rows: Range<usize>, to: &'a mut [f32]) -> Self {
+    fn pack<S: Simd>(s: S, a: Rows<'_>, rows: Range<usize>, together: usize, to: &'a mut [f32]) -> Self {
         let k = a.count();
         let data = &mut to[..k * rows.len()];
         s.outline(
@@ -108,18 +108,20 @@ impl<'a> Band<'a> {
                 for first in (0..k).step_by(PACK_TERMS) {
                     let terms = first..k.min(first + PACK_TERMS);
                     let mut row = rows.start;
-                    for height in row_parts(rows.len(), S::TILE_ROWS) {
-                        let tile = &mut data[(row - rows.start) * k..][..k * height];
-                        macro_rules! of_height {
-                            ($($height:literal)*) => {
-                                match height {
-                                    $($height => copy_columns::<$height>(a, terms.clone(), row, tile),)*
-                                    _ => unreachable!("a tile has 1 to TILE_ROWS rows"),
-                                }
-                            };
+                    while row < rows.end {
+                        for height in row_parts(together.min(rows.end - row), S::TILE_ROWS) {
+                            let tile = &mut data[(row - rows.start) * k..][..k * height];
+                            macro_rules! of_height {
+                                ($($height:literal)*) => {
+                                    match height {
+                                        $($height => copy_columns::<$height>(a, terms.clone(), row, tile),)*
+                                        _ => unreachable!("a tile has 1 to TILE_ROWS rows"),
+                                    }
+                                };
+                            }
+                            of_height!(1 2 3 4 5 6 7 8);
+                            row += height;
                         }
-                        of_height!(1 2 3 4 5 6 7 8);
-                        row += height;
                     }
                 }
             },
@@ -233,8 +235,11 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
     let packs = S::LANES > 1 && fits > 0 && transposed_scratch_len(k, rows.len(), b.width) > 0;
     let most = if packs { band_rows(k, rows.len()).min(fits) } else { rows.len() };
     let (a_scratch, b_scratch) = scratch.split_at_mut(if packs { k * most } else { 0 });
+    let chunked = packs && !sink.is_cheap();
+    // A tile never belongs to two chunks.
+    let together = if chunked { CHUNK_ROWS } else { most };
     let mut chunk_room;
-    let chunk_room = if packs && !sink.is_cheap() {
+    let chunk_room = if chunked {
         chunk_room = [0.0; CHUNK_ROWS * GROUP];
         chunk_room.as_mut_slice()
     } else {
@@ -250,7 +255,7 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
     let mut start = rows.start;
     while start < rows.end {
         let band = start..rows.end.min(start + most);
-        let a = if packs { Band::pack(s, a, band.clone(), a_scratch) } else { Band::Plain(Columns::of(a)) };
+        let a = if packs { Band::pack(s, a, band.clone(), together, a_scratch) } else { Band::Plain(Columns::of(a)) };
         let group = if packs { GROUP } else { b.width };
         for first in (0..b.width).step_by(group) {
             let columns = first..b.width.min(first + group);
@@ -265,12 +270,12 @@ pub(crate) fn transposed_product<S: Simd, K: Sink<S>>(
                 Right::Plain(b).pack(s, 0..k, columns.clone(), b_scratch);
             }
             let b = if packs { Group::Packed { data: b_scratch, first } } else { Group::Plain(Columns::of(b)) };
-            if !packs || sink.is_cheap() {
+            if !chunked {
                 panels(s, k, a, b, band.clone(), columns, &mut ahead, sink, sums);
                 continue;
             }
-            for chunk in band.clone().step_by(CHUNK_ROWS) {
-                let rows = chunk..band.end.min(chunk + CHUNK_ROWS);
+            for chunk in band.clone().step_by(together) {
+                let rows = chunk..band.end.min(chunk + together);
                 let mut chunk = Chunk { rows: rows.clone(), columns: columns.clone(), sums: chunk_room, above: sink };
                 panels(s, k, a, b, rows.clone(), columns.clone(), &mut ahead, &mut chunk, sums);
                 let sums = &mut chunk_room[..rows.len() * columns.len()];
