@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::math;
-use crate::simd::Simd;
+use crate::simd::{Lanes, Simd};
 use core::fmt;
 
 /// What a layer applies to its pre-activations `z = x·W + b`.
@@ -122,7 +122,7 @@ impl Activation {
 
     /// The value at `z`. Softmax is not element-wise and passes through.
     #[inline(always)]
-    pub(crate) fn value<S: Simd>(self, s: S, z: S::Vector) -> S::Vector {
+    pub(crate) fn value<S: Lanes>(self, s: S, z: S::Vector) -> S::Vector {
         match self {
             Self::Linear | Self::Softmax => z,
             Self::Relu => s.max(s.splat(0.0), z),
@@ -153,7 +153,7 @@ impl Activation {
     /// ELU `if y > 0 { d } else { d · (y + alpha) }`, SELU alike; softplus `d · −expm1(−y)`;
     /// softsign `d · (1 − |y|)²`; hard sigmoid `if 0 < y < 1 { d · ⅙ } else { +0 }`.
     #[inline(always)]
-    pub(crate) fn delta<S: Simd>(self, s: S, d: S::Vector, at: S::Vector) -> S::Vector {
+    pub(crate) fn delta<S: Lanes>(self, s: S, d: S::Vector, at: S::Vector) -> S::Vector {
         let zero = s.splat(0.0);
         match self {
             Self::Linear | Self::Softmax => d,

@@ -3,10 +3,12 @@
 //! A type that implements [`Simd`] is a token: a value of it exists only where
 //! its instructions run, so its methods are safe, and the kernels written over
 //! it stand under `forbid(unsafe_code)`. Memory is reached through arrays of
-//! `LANES` elements and through slices whose length is checked.
+//! `LANES` elements and through slices whose length is checked. What is done lane
+//! by lane is in [`Lanes`], which a function of one number asks for: it then runs on
+//! [`Four`] registers side by side, too.
 //!
 //! Each token comes in two arithmetics (WebAssembly's in one). In *fused* arithmetic
-//! [`mul_add`](Simd::mul_add) rounds once, in *portable* arithmetic it
+//! [`mul_add`](Lanes::mul_add) rounds once, in *portable* arithmetic it
 //! multiplies, rounds, and adds: two operations that every CPU has. Nothing
 //! else differs between them, and for one arithmetic all tokens give the same
 //! bits (NaN payloads aside).
@@ -15,6 +17,7 @@
 mod aarch64;
 mod by_output;
 mod columns;
+mod four;
 mod isa;
 mod scalar;
 // Of the hard-float ARMs without an operating system, Cortex-M is the profile without 64-bit atomics.
@@ -29,60 +32,25 @@ mod wasm32;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub(crate) use four::Four;
 pub use isa::{Arithmetic, Isa};
 pub(crate) use isa::{Level, apart, dispatch, on_one_lane, within};
 pub(crate) use scalar::Scalar;
 pub(crate) use walk::{Strided, tile_rows, walk};
 
-/// `f32` lanes and the operations that kernels need of them.
+/// `f32` lanes, and what is done with each by itself.
 ///
-/// Lane-wise unless said otherwise. All floating-point operations round to
-/// nearest, ties to even, and keep subnormals.
-pub(crate) trait Simd: Copy + Send + Sync {
-    /// Number of lanes: a power of two, at most 16.
-    const LANES: usize;
-    /// Rows of a GEMM tile that is [`TILE_VECTORS`](Self::TILE_VECTORS) wide: what the registers hold
-    /// beside the vectors of B and one of A.
-    const TILE_ROWS: usize;
-    /// Vectors of a tile of so many rows side by side: 2, or 3 where there are registers for them.
-    const TILE_VECTORS: usize;
-    /// A register of `f32` lanes.
+/// All floating-point operations round to nearest, ties to even, and keep subnormals.
+pub(crate) trait Lanes: Copy {
+    /// `f32` lanes.
     type Vector: Copy;
-    /// A register of `i32` lanes, as many as in `Vector`.
+    /// `i32` lanes, as many as in `Vector`.
     type Ints: Copy;
     /// One truth value per lane.
     type Mask: Copy;
-    /// `[f32; LANES]`: what a `Vector` is loaded from and stored to.
-    type Array: Copy + AsRef<[f32]> + AsMut<[f32]>;
-
-    /// Runs `f` in a function of its own, compiled for this instruction set: for
-    /// what is called from many places and need not be inlined into each.
-    fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R;
-
-    /// Runs `f` in a function that is compiled by itself before it is inlined where it is called. Many passes of a compiler
-    /// take a time that grows with the square of a function: a kernel with tiles of all sizes is made of parts.
-    /// Without optimisation it stays a function, as the variables of all of them would overflow the stack.
-    fn part<R>(self, f: impl FnOnce(Self) -> R) -> R;
-
-    /// Splits `x` into whole arrays and the rest.
-    fn chunks(x: &[f32]) -> (&[Self::Array], &[f32]);
-    /// Splits `x` into whole arrays and the rest, mutably.
-    fn chunks_mut(x: &mut [f32]) -> (&mut [Self::Array], &mut [f32]);
-
-    /// Asks for the start of `x` to be brought into the cache. It changes no result.
-    fn prefetch(self, x: &[f32]);
 
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::Vector;
-    /// The lanes of `x`.
-    fn load(self, x: &Self::Array) -> Self::Vector;
-    /// Writes all lanes.
-    fn store(self, v: Self::Vector, to: &mut Self::Array);
-    /// The first `x.len()` lanes from `x`, the others +0; `x` has at most `LANES` elements.
-    fn load_part(self, x: &[f32]) -> Self::Vector;
-    /// Writes the first `to.len()` lanes; `to` has at most `LANES` elements.
-    fn store_part(self, v: Self::Vector, to: &mut [f32]);
-
     /// `a + b`.
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a - b`.
@@ -108,21 +76,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `if mask { a } else { b }`.
     fn select(self, mask: Self::Mask, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
-    /// The first lane.
-    fn first(self, v: Self::Vector) -> f32;
-    /// Adds 16 partial sums, which lie in the first `16 / LANES` vectors, in the order of [`fold16`].
-    fn fold(self, sums: [Self::Vector; 16]) -> f32;
-    /// Lane r: the lanes of `rows[r]` joined by `f`, those LANES / 2 apart, then those half as far, down to 1. The
-    /// first LANES rows are used.
-    fn fold_rows(
-        self,
-        rows: [Self::Vector; 16],
-        f: impl Fn(Self::Vector, Self::Vector) -> Self::Vector,
-    ) -> Self::Vector;
-
-    /// Rows to columns: lane r of vector c is lane c of `rows[r]`. The first LANES rows are used and given.
-    fn transpose(self, rows: [Self::Vector; 16]) -> [Self::Vector; 16];
-
     /// The bits of each lane.
     fn to_bits(self, a: Self::Vector) -> Self::Ints;
     /// The lanes that have these bits.
@@ -142,6 +95,60 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn shr23(self, a: Self::Ints) -> Self::Ints;
     /// Each integer as an `f32`, rounded to nearest.
     fn int_to_float(self, a: Self::Ints) -> Self::Vector;
+}
+
+/// [`Lanes`] of one register: how they get there from memory and back, and what is done with several of them.
+pub(crate) trait Simd: Lanes + Send + Sync {
+    /// Number of lanes: a power of two, at most 16.
+    const LANES: usize;
+    /// Rows of a GEMM tile that is [`TILE_VECTORS`](Self::TILE_VECTORS) wide: what the registers hold
+    /// beside the vectors of B and one of A.
+    const TILE_ROWS: usize;
+    /// Vectors of a tile of so many rows side by side: 2, or 3 where there are registers for them.
+    const TILE_VECTORS: usize;
+    /// `[f32; LANES]`: what a `Vector` is loaded from and stored to.
+    type Array: Copy + AsRef<[f32]> + AsMut<[f32]>;
+
+    /// Runs `f` in a function of its own, compiled for this instruction set: for
+    /// what is called from many places and need not be inlined into each.
+    fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R;
+
+    /// Runs `f` in a function that is compiled by itself before it is inlined where it is called. Many passes of a compiler
+    /// take a time that grows with the square of a function: a kernel with tiles of all sizes is made of parts.
+    /// Without optimisation it stays a function, as the variables of all of them would overflow the stack.
+    fn part<R>(self, f: impl FnOnce(Self) -> R) -> R;
+
+    /// Splits `x` into whole arrays and the rest.
+    fn chunks(x: &[f32]) -> (&[Self::Array], &[f32]);
+    /// Splits `x` into whole arrays and the rest, mutably.
+    fn chunks_mut(x: &mut [f32]) -> (&mut [Self::Array], &mut [f32]);
+
+    /// Asks for the start of `x` to be brought into the cache. It changes no result.
+    fn prefetch(self, x: &[f32]);
+
+    /// The lanes of `x`.
+    fn load(self, x: &Self::Array) -> Self::Vector;
+    /// Writes all lanes.
+    fn store(self, v: Self::Vector, to: &mut Self::Array);
+    /// The first `x.len()` lanes from `x`, the others +0; `x` has at most `LANES` elements.
+    fn load_part(self, x: &[f32]) -> Self::Vector;
+    /// Writes the first `to.len()` lanes; `to` has at most `LANES` elements.
+    fn store_part(self, v: Self::Vector, to: &mut [f32]);
+
+    /// The first lane.
+    fn first(self, v: Self::Vector) -> f32;
+    /// Adds 16 partial sums, which lie in the first `16 / LANES` vectors, in the order of [`fold16`].
+    fn fold(self, sums: [Self::Vector; 16]) -> f32;
+    /// Lane r: the lanes of `rows[r]` joined by `f`, those LANES / 2 apart, then those half as far, down to 1. The
+    /// first LANES rows are used.
+    fn fold_rows(
+        self,
+        rows: [Self::Vector; 16],
+        f: impl Fn(Self::Vector, Self::Vector) -> Self::Vector,
+    ) -> Self::Vector;
+
+    /// Rows to columns: lane r of vector c is lane c of `rows[r]`. The first LANES rows are used and given.
+    fn transpose(self, rows: [Self::Vector; 16]) -> [Self::Vector; 16];
 }
 
 /// Adds 16 partial sums in the fixed order 8-4-2-1: `p[i] + p[i+8]`, then 4, 2, 1 apart.

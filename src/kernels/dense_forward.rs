@@ -4,6 +4,7 @@
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
 use super::gemm::product;
+use super::map::{Value, map_fours};
 use super::narrow::{NARROW, narrow, one_output};
 use super::pack::Right;
 use super::rows::{BLOCK, PANEL, Rows, RowsMut, chain, load_lanes, store_lanes};
@@ -215,22 +216,12 @@ fn apply<S: Simd>(s: S, activation: Activation, z: &mut RowsMut<'_>, rows: Range
         s,
         #[inline(always)]
         |activation| {
-            if columns.len() == z.stride {
-                // Nothing between the rows: narrow ones share vectors.
-                return super::map::map(
-                    s,
-                    &mut z.data[rows.start * z.stride..rows.end * z.stride],
-                    #[inline(always)]
-                    |z| activation.value(s, z),
-                );
-            }
-            for row in rows {
-                super::map::map(
-                    s,
-                    z.part_mut(row, columns.clone()),
-                    #[inline(always)]
-                    |z| activation.value(s, z),
-                );
+            // With nothing between them all rows are one: narrow ones share vectors.
+            let together = if columns.len() == z.stride { rows.len().max(1) } else { 1 };
+            for row in rows.step_by(together) {
+                let first = z.offset + row * z.stride + columns.start;
+                let z = &mut z.data[first..][..(together - 1) * z.stride + columns.len()];
+                map_fours(s, z, &Value(activation));
             }
         },
     );

@@ -11,7 +11,7 @@ use super::rows::BLOCK;
 use crate::activation::{Activation, Activations};
 use crate::optimizer::{AdamScalars, Rule};
 use crate::parts;
-use crate::simd::{Scalar, Simd};
+use crate::simd::{Lanes, Scalar, Simd};
 
 /// `y = activation(x·W + b)`, for some columns of W, one at least. Softmax is left to the caller.
 #[inline(always)]

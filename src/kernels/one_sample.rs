@@ -6,7 +6,7 @@
 
 use super::dense_forward::{BiasActivation, has_own_pass};
 use super::lean::Columns;
-use super::map::map;
+use super::map::{Value, map_fours};
 use super::narrow::NARROW;
 use super::reduce;
 use super::rows::{BLOCK, blocks, columns_of, load_lanes, steps, store_columns, store_lanes};
@@ -42,14 +42,7 @@ pub(crate) fn forward<S: Simd>(
     if has_own_pass(activation) {
         s.outline(
             #[inline(always)]
-            |s| {
-                map(
-                    s,
-                    y,
-                    #[inline(always)]
-                    |z| activation.value(s, z),
-                );
-            },
+            |s| map_fours(s, y, &Value(activation)),
         );
     }
 }

@@ -1,7 +1,7 @@
 //! The exponential, and the reduction that sigmoid, tanh and softplus share with it.
 #![forbid(unsafe_code)]
 
-use crate::simd::Simd;
+use crate::simd::Lanes;
 
 /// Largest error of [`exp`](crate::kernels::exp): see the [module](crate::math#accuracy).
 pub const MAX_EXP_ERROR_ULPS: u32 = 1;
@@ -33,7 +33,7 @@ const TWO_POW_MINUS_25: f32 = f32::from_bits((127 - 25) << 23);
 /// k is an integer near x / ln 2. The bits are `(k + shift + 127) << 23`, wrapping: those of
 /// a power of two where its exponent is that of a normal number.
 #[inline(always)]
-pub(super) fn reduce<S: Simd>(s: S, x: S::Vector, shift: i16) -> (S::Vector, S::Ints) {
+pub(super) fn reduce<S: Lanes>(s: S, x: S::Vector, shift: i16) -> (S::Vector, S::Ints) {
     let (k, power) = nearest_power(s, x, shift);
     // The subtraction of the high part is exact.
     let r = s.mul_add(k, s.splat(-LN_2_HIGH), x);
@@ -44,7 +44,7 @@ pub(super) fn reduce<S: Simd>(s: S, x: S::Vector, shift: i16) -> (S::Vector, S::
 /// As [`reduce`], for x = high + low, which may have more bits than one number holds. `high` has at
 /// most 24 of them, |low| ≤ 0.2.
 #[inline(always)]
-pub(super) fn reduce_sum<S: Simd>(s: S, high: S::Vector, low: S::Vector, shift: i16) -> (S::Vector, S::Ints) {
+pub(super) fn reduce_sum<S: Lanes>(s: S, high: S::Vector, low: S::Vector, shift: i16) -> (S::Vector, S::Ints) {
     let (k, power) = nearest_power(s, s.add(high, low), shift);
     let low = s.mul_add(k, s.splat(-LN_2_LOW), low);
     let r = s.add(s.mul_add(k, s.splat(-LN_2_HIGH), high), low);
@@ -53,7 +53,7 @@ pub(super) fn reduce_sum<S: Simd>(s: S, high: S::Vector, low: S::Vector, shift: 
 
 /// An integer k near x / ln 2, and the bits of 2^(k + shift).
 #[inline(always)]
-fn nearest_power<S: Simd>(s: S, x: S::Vector, shift: i16) -> (S::Vector, S::Ints) {
+fn nearest_power<S: Lanes>(s: S, x: S::Vector, shift: i16) -> (S::Vector, S::Ints) {
     let round = s.splat(ROUND + f32::from(shift + 127));
     let shifted = s.mul_add(x, s.splat(LOG2_E), round);
     (s.sub(shifted, round), s.shl23(s.to_bits(shifted)))
@@ -61,7 +61,7 @@ fn nearest_power<S: Simd>(s: S, x: S::Vector, shift: i16) -> (S::Vector, S::Ints
 
 /// `e^r − 1` for |r| ≤ 0.3475.
 #[inline(always)]
-fn expm1_of_reduced<S: Simd>(s: S, r: S::Vector) -> S::Vector {
+fn expm1_of_reduced<S: Lanes>(s: S, r: S::Vector) -> S::Vector {
     // Estrin's scheme.
     let r2 = s.mul(r, r);
     let q01 = s.mul_add(s.splat(C[1]), r, s.splat(C[0]));
@@ -74,13 +74,13 @@ fn expm1_of_reduced<S: Simd>(s: S, r: S::Vector) -> S::Vector {
 /// The upper 12 bits of `x`'s significand. Two such numbers have an exact product; so the
 /// roundings of others can be told apart without a fused multiply-add.
 #[inline(always)]
-pub(super) fn upper_half<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(super) fn upper_half<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     s.from_bits(s.and_int(s.to_bits(x), s.splat_int(!0xfff)))
 }
 
 /// `e^x`.
 #[inline(always)]
-pub(crate) fn exp<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(crate) fn exp<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     // k runs from −150 to 128, further than the exponent of one normal factor. So there
     // are two, and the last product rounds to a subnormal or to infinity where it must.
     let outer = s.select(s.gt(x, s.splat(0.0)), s.splat(2.0), s.splat(TWO_POW_MINUS_25));
@@ -93,7 +93,7 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::Vector) -> S::Vector {
 
 /// `e^x` for x ≤ 0, or NaN.
 #[inline(always)]
-pub(super) fn exp_of_negative<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(super) fn exp_of_negative<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     let (p, power) = reduce(s, s.max(s.splat(-104.0), x), 25);
     let power = s.from_bits(power);
     s.mul(s.mul_add(p, power, power), s.splat(TWO_POW_MINUS_25))

@@ -2,14 +2,14 @@
 #![forbid(unsafe_code)]
 
 use super::exp::reduce;
-use crate::simd::Simd;
+use crate::simd::Lanes;
 
 /// Largest error of [`expm1`](crate::kernels::expm1): see the [module](crate::math#accuracy).
 pub const MAX_EXPM1_ERROR_ULPS: u32 = 2;
 
 /// `e^x − 1`.
 #[inline(always)]
-pub(crate) fn expm1<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(crate) fn expm1<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     // 2^128 is out of reach of one normal factor: it is halved, and the result doubled. Near 0 nothing
     // may be halved. Where it is, 1 is nothing beside it.
     let large = s.gt(x, s.splat(64.0));

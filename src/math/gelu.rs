@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::exp::{reduce_sum, upper_half};
-use crate::simd::Simd;
+use crate::simd::Lanes;
 
 /// Largest error of [`gelu`](crate::kernels::gelu): see the [module](crate::math#accuracy).
 pub const MAX_GELU_ERROR_ULPS: u32 = 2;
@@ -45,7 +45,7 @@ const TWO_POW_MINUS_40: f32 = f32::from_bits((127 - 40) << 23);
 
 /// (Φ(x) − ½) / x for |x| ≤ [`SPLIT`].
 #[inline(always)]
-fn near<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+fn near<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     let y = s.mul(x, x);
     let y2 = s.mul(y, y);
     let q01 = s.mul_add(s.splat(NEAR[1]), y, s.splat(NEAR[0]));
@@ -55,7 +55,7 @@ fn near<S: Simd>(s: S, x: S::Vector) -> S::Vector {
 
 /// a · Φ(−a) · e^(a²/2) − C₀ for a from [`SPLIT`] to [`END`].
 #[inline(always)]
-fn far<S: Simd>(s: S, a: S::Vector) -> S::Vector {
+fn far<S: Lanes>(s: S, a: S::Vector) -> S::Vector {
     let v = s.div(s.sub(a, s.splat(CENTRE)), s.add(a, s.splat(CENTRE)));
     let v2 = s.mul(v, v);
     let v4 = s.mul(v2, v2);
@@ -73,7 +73,7 @@ fn far<S: Simd>(s: S, a: S::Vector) -> S::Vector {
 ///
 /// a² rounded would cost 24 ulp at the end: it is taken in two parts, the first of them exact.
 #[inline(always)]
-fn bell<S: Simd>(s: S, a: S::Vector) -> (S::Vector, S::Vector) {
+fn bell<S: Lanes>(s: S, a: S::Vector) -> (S::Vector, S::Vector) {
     let upper = upper_half(s, a);
     let minus_half = s.splat(-0.5);
     let high = s.mul(s.mul(upper, upper), minus_half);
@@ -84,7 +84,7 @@ fn bell<S: Simd>(s: S, a: S::Vector) -> (S::Vector, S::Vector) {
 
 /// `x · Φ(x)`.
 #[inline(always)]
-pub(crate) fn gelu<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(crate) fn gelu<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     // NaN passes.
     let a = s.min(s.splat(END), s.abs(x));
     let inner = s.mul(x, s.mul_add(x, near(s, x), s.splat(0.5)));
@@ -101,7 +101,7 @@ pub(crate) fn gelu<S: Simd>(s: S, x: S::Vector) -> S::Vector {
 
 /// GELU's slope: `Φ(x) + x · φ(x)` with the density φ(x) = e^(−x²/2) / √(2π).
 #[inline(always)]
-pub(crate) fn gelu_slope<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(crate) fn gelu_slope<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     let a = s.min(s.splat(END), s.abs(x));
     let density = s.splat(DENSITY);
     let split = s.gt(a, s.splat(SPLIT));

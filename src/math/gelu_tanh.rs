@@ -4,7 +4,7 @@
 
 use super::exp::{reduce_sum, upper_half};
 use super::silu::{UNIT, exp_and_one_more};
-use crate::simd::Simd;
+use crate::simd::Lanes;
 
 /// Largest error of [`gelu_tanh`](crate::kernels::gelu_tanh), as a function of its own: see the
 /// [module](crate::math#accuracy).
@@ -28,7 +28,7 @@ const END: f32 = 6.0;
 /// w reaches 106 before e^w leaves the range of `f32`, and its rounding would then cost 64 ulp. So
 /// x², the bracket and w are each taken in two parts, the first exact.
 #[inline(always)]
-fn parts<S: Simd>(s: S, x: S::Vector) -> (S::Vector, S::Vector, S::Vector) {
+fn parts<S: Lanes>(s: S, x: S::Vector) -> (S::Vector, S::Vector, S::Vector) {
     let x_high = upper_half(s, x);
     let x_low = s.sub(x, x_high);
     let square = s.mul(x, x);
@@ -50,7 +50,7 @@ fn parts<S: Simd>(s: S, x: S::Vector) -> (S::Vector, S::Vector, S::Vector) {
 
 /// `x · sigmoid(w)`.
 #[inline(always)]
-pub(crate) fn gelu_tanh<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(crate) fn gelu_tanh<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     // NaN passes.
     let inside = s.max(s.splat(START), s.min(s.splat(END), x));
     let (_, d, _) = parts(s, inside);
@@ -61,7 +61,7 @@ pub(crate) fn gelu_tanh<S: Simd>(s: S, x: S::Vector) -> S::Vector {
 /// Its slope: `σ · (1 + x · w′ · (1 − σ))` with σ = sigmoid(w), 1 − σ = e^−w · σ and
 /// w′ = c₁ + 3c₃x².
 #[inline(always)]
-pub(crate) fn gelu_tanh_slope<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(crate) fn gelu_tanh_slope<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     let x = s.max(s.splat(START), s.min(s.splat(END), x));
     let (e, d, square) = parts(s, x);
     let reciprocal = s.div(s.splat(1.0), d);

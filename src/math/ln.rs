@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::exp::{LN_2_HIGH, LN_2_LOW};
-use crate::simd::Simd;
+use crate::simd::Lanes;
 
 /// Largest error of [`ln`](crate::kernels::ln): see the [module](crate::math#accuracy).
 pub const MAX_LN_ERROR_ULPS: u32 = 1;
@@ -26,7 +26,7 @@ const SQRT_HALF: i32 = 0x3f35_04f3;
 
 /// `k · ln 2 + ln(1 + f)` for integers k and f from √½ − 1 to √2 − 1.
 #[inline(always)]
-pub(super) fn ln_of_reduced<S: Simd>(s: S, k: S::Vector, f: S::Vector) -> S::Vector {
+pub(super) fn ln_of_reduced<S: Lanes>(s: S, k: S::Vector, f: S::Vector) -> S::Vector {
     // Estrin's scheme.
     let f2 = s.mul(f, f);
     let f4 = s.mul(f2, f2);
@@ -46,7 +46,7 @@ pub(super) fn ln_of_reduced<S: Simd>(s: S, k: S::Vector, f: S::Vector) -> S::Vec
 
 /// `ln x`: −∞ at ±0, NaN below.
 #[inline(always)]
-pub(crate) fn ln<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(crate) fn ln<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     let zero = s.splat(0.0);
     // x = 2^k · (1 + f). A subnormal is made normal first.
     let subnormal = s.gt(s.splat(f32::MIN_POSITIVE), x);

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::exp::reduce;
-use crate::simd::Simd;
+use crate::simd::Lanes;
 
 /// Largest error of [`mish`](crate::kernels::mish): see the [module](crate::math#accuracy).
 pub const MAX_MISH_ERROR_ULPS: u32 = 2;
@@ -15,7 +15,7 @@ const TWO_POW_MINUS_40: f32 = f32::from_bits((127 - 40) << 23);
 /// that the quotient weighs little where it has most roundings,
 /// a · (½ + (1 − a²/2) / (2 + 2a + a²)) below zero, ½ + (½ + a − a²) / (1 + 2a + 2a²) above.
 #[inline(always)]
-pub(crate) fn mish<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(crate) fn mish<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     let below = s.gt(s.splat(0.0), x);
     // At −110 the result rounds to −0, and ∞ · 0 must not be met above. NaN passes.
     let not_below = s.max(s.splat(-110.0), x);
@@ -42,7 +42,7 @@ pub(crate) fn mish<S: Simd>(s: S, x: S::Vector) -> S::Vector {
 /// Mish's slope, from the same e: with D = e² + 2e + 2 it is
 /// `e · (4(x + 1) + (4x + 6) · e + 4e² + e³) / D²`, and for x > 0 that divided by e⁴ above and below.
 #[inline(always)]
-pub(crate) fn mish_slope<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(crate) fn mish_slope<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     let below = s.gt(s.splat(0.0), x);
     let x = s.max(s.splat(-110.0), s.min(s.splat(110.0), x));
     let (p, power) = reduce(s, s.neg(s.abs(x)), 40);

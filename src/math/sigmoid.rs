@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::exp::reduce;
-use crate::simd::Simd;
+use crate::simd::Lanes;
 
 /// Largest error of [`sigmoid`](crate::kernels::sigmoid): see the [module](crate::math#accuracy).
 pub const MAX_SIGMOID_ERROR_ULPS: u32 = 1;
@@ -17,7 +17,7 @@ const UNIT: f32 = 1.0 / TWO_POW_24;
 /// ulp. What its roundings lose is found exactly while the division runs, and taken
 /// off the quotient to first order: `1 / (d + lost) ≈ y − y²·lost`.
 #[inline(always)]
-pub(crate) fn sigmoid<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(crate) fn sigmoid<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     let unit = s.splat(UNIT);
     // 1 / (1 + e^104) rounds to 0 and 1 / (1 + e^−30) to 1. NaN passes.
     let x = s.max(s.splat(-30.0), s.min(s.splat(104.0), s.neg(x)));

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::exp::reduce;
-use crate::simd::Simd;
+use crate::simd::Lanes;
 
 /// Largest error of [`tanh`](crate::kernels::tanh): see the [module](crate::math#accuracy).
 pub const MAX_TANH_ERROR_ULPS: u32 = 1;
@@ -23,7 +23,7 @@ const SPLIT: f32 = 0.625;
 
 /// `tanh x`, from −1 to 1, odd to the bit.
 #[inline(always)]
-pub(crate) fn tanh<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+pub(crate) fn tanh<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     let a = s.abs(x);
 
     let y = s.mul(a, a);

@@ -1,6 +1,6 @@
 //! NEON: part of every AArch64 that has floating-point registers, so it is known at compile time.
 
-use super::Simd;
+use super::{Lanes, Simd};
 use core::arch::{aarch64::*, asm};
 
 /// NEON: four lanes.
@@ -30,15 +30,46 @@ macro_rules! methods {
     };
 }
 
+impl<const FUSED: bool> Lanes for Neon<FUSED> {
+    type Vector = float32x4_t;
+    type Ints = int32x4_t;
+    type Mask = uint32x4_t;
+
+    methods! {
+        splat = |x: f32| -> float32x4_t { vdupq_n_f32(x) }
+        add = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vaddq_f32(a, b) }
+        sub = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vsubq_f32(a, b) }
+        mul = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vmulq_f32(a, b) }
+        div = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vdivq_f32(a, b) }
+        mul_add = |a: float32x4_t, b: float32x4_t, c: float32x4_t| -> float32x4_t {
+            if FUSED { vfmaq_f32(c, a, b) } else { vaddq_f32(vmulq_f32(a, b), c) }
+        }
+        sqrt = |a: float32x4_t| -> float32x4_t { vsqrtq_f32(a) }
+        neg = |a: float32x4_t| -> float32x4_t { vnegq_f32(a) }
+        abs = |a: float32x4_t| -> float32x4_t { vabsq_f32(a) }
+        // FMAX and FMIN return a NaN that either operand holds, and tell the zeros apart.
+        max = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vbslq_f32(vcgtq_f32(a, b), a, b) }
+        min = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vbslq_f32(vcltq_f32(a, b), a, b) }
+        gt = |a: float32x4_t, b: float32x4_t| -> uint32x4_t { vcgtq_f32(a, b) }
+        select = |mask: uint32x4_t, a: float32x4_t, b: float32x4_t| -> float32x4_t { vbslq_f32(mask, a, b) }
+        to_bits = |a: float32x4_t| -> int32x4_t { vreinterpretq_s32_f32(a) }
+        from_bits = |a: int32x4_t| -> float32x4_t { vreinterpretq_f32_s32(a) }
+        splat_int = |x: i32| -> int32x4_t { vdupq_n_s32(x) }
+        sub_int = |a: int32x4_t, b: int32x4_t| -> int32x4_t { vsubq_s32(a, b) }
+        and_int = |a: int32x4_t, b: int32x4_t| -> int32x4_t { vandq_s32(a, b) }
+        or_int = |a: int32x4_t, b: int32x4_t| -> int32x4_t { vorrq_s32(a, b) }
+        shl23 = |a: int32x4_t| -> int32x4_t { vshlq_n_s32::<23>(a) }
+        shr23 = |a: int32x4_t| -> int32x4_t { vshrq_n_s32::<23>(a) }
+        int_to_float = |a: int32x4_t| -> float32x4_t { vcvtq_f32_s32(a) }
+    }
+}
+
 impl<const FUSED: bool> Simd for Neon<FUSED> {
     const LANES: usize = 4;
     // 16 sums and 4 operands (FMLA takes a lane of A, which needs no splat): a tile's loop over k
     // spills nothing. 12 rows would fit as well; the kernels have no such tile.
     const TILE_ROWS: usize = 8;
     const TILE_VECTORS: usize = 2;
-    type Vector = float32x4_t;
-    type Ints = int32x4_t;
-    type Mask = uint32x4_t;
     type Array = [f32; 4];
 
     #[inline(never)]
@@ -97,7 +128,6 @@ impl<const FUSED: bool> Simd for Neon<FUSED> {
         p
     }
     methods! {
-        splat = |x: f32| -> float32x4_t { vdupq_n_f32(x) }
         load = |x: &[f32; 4]| -> float32x4_t { vld1q_f32(x.as_ptr()) }
         store = |v: float32x4_t, to: &mut [f32; 4]| -> () { vst1q_f32(to.as_mut_ptr(), v); }
         load_part = |x: &[f32]| -> float32x4_t {
@@ -126,35 +156,11 @@ impl<const FUSED: bool> Simd for Neon<FUSED> {
                 _ => too_long(),
             }
         }
-        add = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vaddq_f32(a, b) }
-        sub = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vsubq_f32(a, b) }
-        mul = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vmulq_f32(a, b) }
-        div = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vdivq_f32(a, b) }
-        mul_add = |a: float32x4_t, b: float32x4_t, c: float32x4_t| -> float32x4_t {
-            if FUSED { vfmaq_f32(c, a, b) } else { vaddq_f32(vmulq_f32(a, b), c) }
-        }
-        sqrt = |a: float32x4_t| -> float32x4_t { vsqrtq_f32(a) }
-        neg = |a: float32x4_t| -> float32x4_t { vnegq_f32(a) }
-        abs = |a: float32x4_t| -> float32x4_t { vabsq_f32(a) }
-        // FMAX and FMIN return a NaN that either operand holds, and tell the zeros apart.
-        max = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vbslq_f32(vcgtq_f32(a, b), a, b) }
-        min = |a: float32x4_t, b: float32x4_t| -> float32x4_t { vbslq_f32(vcltq_f32(a, b), a, b) }
-        gt = |a: float32x4_t, b: float32x4_t| -> uint32x4_t { vcgtq_f32(a, b) }
-        select = |mask: uint32x4_t, a: float32x4_t, b: float32x4_t| -> float32x4_t { vbslq_f32(mask, a, b) }
         first = |v: float32x4_t| -> f32 { vgetq_lane_f32::<0>(v) }
         fold = |sums: [float32x4_t; 16]| -> f32 {
             let fours = vaddq_f32(vaddq_f32(sums[0], sums[2]), vaddq_f32(sums[1], sums[3]));
             vpadds_f32(vadd_f32(vget_low_f32(fours), vget_high_f32(fours)))
         }
-        to_bits = |a: float32x4_t| -> int32x4_t { vreinterpretq_s32_f32(a) }
-        from_bits = |a: int32x4_t| -> float32x4_t { vreinterpretq_f32_s32(a) }
-        splat_int = |x: i32| -> int32x4_t { vdupq_n_s32(x) }
-        sub_int = |a: int32x4_t, b: int32x4_t| -> int32x4_t { vsubq_s32(a, b) }
-        and_int = |a: int32x4_t, b: int32x4_t| -> int32x4_t { vandq_s32(a, b) }
-        or_int = |a: int32x4_t, b: int32x4_t| -> int32x4_t { vorrq_s32(a, b) }
-        shl23 = |a: int32x4_t| -> int32x4_t { vshlq_n_s32::<23>(a) }
-        shr23 = |a: int32x4_t| -> int32x4_t { vshrq_n_s32::<23>(a) }
-        int_to_float = |a: int32x4_t| -> float32x4_t { vcvtq_f32_s32(a) }
     }
 }
 

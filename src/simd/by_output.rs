@@ -2,7 +2,7 @@
 //!
 //! As in [`columns`](super::columns), [`vfp`] has them in assembly for Cortex-M with an FPU, and what is here gives the same bits.
 
-use super::{Scalar, Simd, vfp};
+use super::{Lanes, Scalar, vfp};
 use crate::parts;
 
 impl<const FUSED: bool> Scalar<FUSED> {

@@ -4,7 +4,7 @@
 //! spends its time, and what LLVM makes of them there depends on how they are cut: see [`vfp`], which has them in
 //! assembly for Cortex-M with an FPU. What is here gives the same bits, everywhere.
 
-use super::{Scalar, Simd, fold16, vfp};
+use super::{Lanes, Scalar, fold16, vfp};
 use crate::optimizer::{AdamScalars, Rule};
 use crate::parts;
 

@@ -1,6 +1,6 @@
 //! One lane: the microcontroller's backend, the fallback, and what the others are tested against.
 
-use super::{Simd, fold16, vfp};
+use super::{Lanes, Simd, fold16, vfp};
 
 /// One lane. Its loops are plain, so LLVM vectorises them to the target's
 /// baseline (SSE2, NEON, simd128). Fused, it multiplies and adds in one instruction on a Cortex-M with an FPU; elsewhere
@@ -8,55 +8,14 @@ use super::{Simd, fold16, vfp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scalar<const FUSED: bool>;
 
-impl<const FUSED: bool> Simd for Scalar<FUSED> {
-    const LANES: usize = 1;
-    const TILE_ROWS: usize = 4;
-    const TILE_VECTORS: usize = 2;
+impl<const FUSED: bool> Lanes for Scalar<FUSED> {
     type Vector = f32;
     type Ints = i32;
     type Mask = bool;
-    type Array = [f32; 1];
 
-    #[inline(never)]
-    fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R {
-        f(self)
-    }
-    #[cfg_attr(debug_assertions, inline(never))]
-    #[cfg_attr(not(debug_assertions), inline)]
-    fn part<R>(self, f: impl FnOnce(Self) -> R) -> R {
-        f(self)
-    }
-    #[inline(always)]
-    fn chunks(x: &[f32]) -> (&[[f32; 1]], &[f32]) {
-        x.as_chunks()
-    }
-    #[inline(always)]
-    fn chunks_mut(x: &mut [f32]) -> (&mut [[f32; 1]], &mut [f32]) {
-        x.as_chunks_mut()
-    }
-    #[inline(always)]
-    fn prefetch(self, _: &[f32]) {}
     #[inline(always)]
     fn splat(self, x: f32) -> f32 {
         x
-    }
-    #[inline(always)]
-    fn load(self, x: &[f32; 1]) -> f32 {
-        x[0]
-    }
-    #[inline(always)]
-    fn store(self, v: f32, to: &mut [f32; 1]) {
-        to[0] = v;
-    }
-    #[inline(always)]
-    fn load_part(self, x: &[f32]) -> f32 {
-        x.first().copied().unwrap_or(0.0)
-    }
-    #[inline(always)]
-    fn store_part(self, v: f32, to: &mut [f32]) {
-        if let Some(to) = to.first_mut() {
-            *to = v;
-        }
     }
     #[inline(always)]
     fn add(self, a: f32, b: f32) -> f32 {
@@ -107,22 +66,6 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
         if mask { a } else { b }
     }
     #[inline(always)]
-    fn first(self, v: f32) -> f32 {
-        v
-    }
-    #[inline(always)]
-    fn fold(self, sums: [f32; 16]) -> f32 {
-        fold16(sums)
-    }
-    #[inline(always)]
-    fn fold_rows(self, rows: [f32; 16], _: impl Fn(f32, f32) -> f32) -> f32 {
-        rows[0]
-    }
-    #[inline(always)]
-    fn transpose(self, rows: [f32; 16]) -> [f32; 16] {
-        rows
-    }
-    #[inline(always)]
     fn to_bits(self, a: f32) -> i32 {
         a.to_bits().cast_signed()
     }
@@ -157,5 +100,66 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
     #[inline(always)]
     fn int_to_float(self, a: i32) -> f32 {
         a as f32
+    }
+}
+
+impl<const FUSED: bool> Simd for Scalar<FUSED> {
+    const LANES: usize = 1;
+    const TILE_ROWS: usize = 4;
+    const TILE_VECTORS: usize = 2;
+    type Array = [f32; 1];
+
+    #[inline(never)]
+    fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R {
+        f(self)
+    }
+    #[cfg_attr(debug_assertions, inline(never))]
+    #[cfg_attr(not(debug_assertions), inline)]
+    fn part<R>(self, f: impl FnOnce(Self) -> R) -> R {
+        f(self)
+    }
+    #[inline(always)]
+    fn chunks(x: &[f32]) -> (&[[f32; 1]], &[f32]) {
+        x.as_chunks()
+    }
+    #[inline(always)]
+    fn chunks_mut(x: &mut [f32]) -> (&mut [[f32; 1]], &mut [f32]) {
+        x.as_chunks_mut()
+    }
+    #[inline(always)]
+    fn prefetch(self, _: &[f32]) {}
+    #[inline(always)]
+    fn load(self, x: &[f32; 1]) -> f32 {
+        x[0]
+    }
+    #[inline(always)]
+    fn store(self, v: f32, to: &mut [f32; 1]) {
+        to[0] = v;
+    }
+    #[inline(always)]
+    fn load_part(self, x: &[f32]) -> f32 {
+        x.first().copied().unwrap_or(0.0)
+    }
+    #[inline(always)]
+    fn store_part(self, v: f32, to: &mut [f32]) {
+        if let Some(to) = to.first_mut() {
+            *to = v;
+        }
+    }
+    #[inline(always)]
+    fn first(self, v: f32) -> f32 {
+        v
+    }
+    #[inline(always)]
+    fn fold(self, sums: [f32; 16]) -> f32 {
+        fold16(sums)
+    }
+    #[inline(always)]
+    fn fold_rows(self, rows: [f32; 16], _: impl Fn(f32, f32) -> f32) -> f32 {
+        rows[0]
+    }
+    #[inline(always)]
+    fn transpose(self, rows: [f32; 16]) -> [f32; 16] {
+        rows
     }
 }

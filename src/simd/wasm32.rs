@@ -1,7 +1,7 @@
 //! WebAssembly's 128-bit SIMD, where the program is compiled with it (`-C target-feature=+simd128`). It has no fused multiply-add that is
 //! the same everywhere, so its arithmetic is portable.
 
-use super::Simd;
+use super::{Lanes, Simd};
 use core::arch::wasm32::*;
 
 /// WebAssembly's SIMD: four lanes.
@@ -26,14 +26,43 @@ macro_rules! methods {
     };
 }
 
+impl Lanes for Simd128 {
+    type Vector = v128;
+    type Ints = v128;
+    type Mask = v128;
+
+    methods! {
+        splat = |x: f32| -> v128 { f32x4_splat(x) }
+        add = |a: v128, b: v128| -> v128 { f32x4_add(a, b) }
+        sub = |a: v128, b: v128| -> v128 { f32x4_sub(a, b) }
+        mul = |a: v128, b: v128| -> v128 { f32x4_mul(a, b) }
+        div = |a: v128, b: v128| -> v128 { f32x4_div(a, b) }
+        mul_add = |a: v128, b: v128, c: v128| -> v128 { f32x4_add(f32x4_mul(a, b), c) }
+        sqrt = |a: v128| -> v128 { f32x4_sqrt(a) }
+        neg = |a: v128| -> v128 { f32x4_neg(a) }
+        abs = |a: v128| -> v128 { f32x4_abs(a) }
+        // Of the pseudo-maximum and -minimum the second operand is taken if it is the greater or the less.
+        max = |a: v128, b: v128| -> v128 { f32x4_pmax(b, a) }
+        min = |a: v128, b: v128| -> v128 { f32x4_pmin(b, a) }
+        gt = |a: v128, b: v128| -> v128 { f32x4_gt(a, b) }
+        select = |mask: v128, a: v128, b: v128| -> v128 { v128_bitselect(a, b, mask) }
+        to_bits = |a: v128| -> v128 { a }
+        from_bits = |a: v128| -> v128 { a }
+        splat_int = |x: i32| -> v128 { i32x4_splat(x) }
+        sub_int = |a: v128, b: v128| -> v128 { i32x4_sub(a, b) }
+        and_int = |a: v128, b: v128| -> v128 { v128_and(a, b) }
+        or_int = |a: v128, b: v128| -> v128 { v128_or(a, b) }
+        shl23 = |a: v128| -> v128 { i32x4_shl(a, 23) }
+        shr23 = |a: v128| -> v128 { i32x4_shr(a, 23) }
+        int_to_float = |a: v128| -> v128 { f32x4_convert_i32x4(a) }
+    }
+}
+
 impl Simd for Simd128 {
     const LANES: usize = 4;
     // 8 sums, two vectors of B, one of A and a product: less than the 16 registers that an x86-64 has under it.
     const TILE_ROWS: usize = 4;
     const TILE_VECTORS: usize = 2;
-    type Vector = v128;
-    type Ints = v128;
-    type Mask = v128;
     type Array = [f32; 4];
 
     #[inline(never)]
@@ -78,7 +107,6 @@ impl Simd for Simd128 {
         p
     }
     methods! {
-        splat = |x: f32| -> v128 { f32x4_splat(x) }
         load = |x: &[f32; 4]| -> v128 {
             // SAFETY: the array has as many bytes as the vector.
             unsafe { v128_load(x.as_ptr().cast()) }
@@ -119,34 +147,12 @@ impl Simd for Simd128 {
                 _ => too_long(),
             }
         }
-        add = |a: v128, b: v128| -> v128 { f32x4_add(a, b) }
-        sub = |a: v128, b: v128| -> v128 { f32x4_sub(a, b) }
-        mul = |a: v128, b: v128| -> v128 { f32x4_mul(a, b) }
-        div = |a: v128, b: v128| -> v128 { f32x4_div(a, b) }
-        mul_add = |a: v128, b: v128, c: v128| -> v128 { f32x4_add(f32x4_mul(a, b), c) }
-        sqrt = |a: v128| -> v128 { f32x4_sqrt(a) }
-        neg = |a: v128| -> v128 { f32x4_neg(a) }
-        abs = |a: v128| -> v128 { f32x4_abs(a) }
-        // Of the pseudo-maximum and -minimum the second operand is taken if it is the greater or the less.
-        max = |a: v128, b: v128| -> v128 { f32x4_pmax(b, a) }
-        min = |a: v128, b: v128| -> v128 { f32x4_pmin(b, a) }
-        gt = |a: v128, b: v128| -> v128 { f32x4_gt(a, b) }
-        select = |mask: v128, a: v128, b: v128| -> v128 { v128_bitselect(a, b, mask) }
         first = |v: v128| -> f32 { f32x4_extract_lane::<0>(v) }
         fold = |sums: [v128; 16]| -> f32 {
             let fours = f32x4_add(f32x4_add(sums[0], sums[2]), f32x4_add(sums[1], sums[3]));
             let twos = f32x4_add(fours, i32x4_shuffle::<2, 3, 0, 1>(fours, fours));
             f32x4_extract_lane::<0>(twos) + f32x4_extract_lane::<1>(twos)
         }
-        to_bits = |a: v128| -> v128 { a }
-        from_bits = |a: v128| -> v128 { a }
-        splat_int = |x: i32| -> v128 { i32x4_splat(x) }
-        sub_int = |a: v128, b: v128| -> v128 { i32x4_sub(a, b) }
-        and_int = |a: v128, b: v128| -> v128 { v128_and(a, b) }
-        or_int = |a: v128, b: v128| -> v128 { v128_or(a, b) }
-        shl23 = |a: v128| -> v128 { i32x4_shl(a, 23) }
-        shr23 = |a: v128| -> v128 { i32x4_shr(a, 23) }
-        int_to_float = |a: v128| -> v128 { f32x4_convert_i32x4(a) }
     }
 }
 

@@ -1,14 +1,15 @@
 //! AVX2 with FMA, and AVX-512F.
 
-use super::Simd;
+use super::{Lanes, Simd};
 use core::arch::x86_64::*;
 
-/// Defines a token: its lanes, the features it stands for, and its intrinsics.
+/// Defines a token: its lanes, the features it stands for, and its intrinsics, first those of [`Lanes`].
 /// The features tested and the features enabled come from the same list.
 macro_rules! token {
     ($(#[$doc:meta])* $name:ident { lanes: $lanes:literal, tile: [$rows:literal, $vectors:literal], vector: $v:ty, ints: $i:ty, mask: $m:ty,
       fold_rows: $fold_rows:ident, transpose: $transpose:ident, features: [$($feature:tt),+] }
-     $($method:ident = |$($arg:ident: $kind:ident),*| -> $ret:ident $body:block)*) => {
+     lanes { $($method:ident = |$($arg:ident: $kind:ident),*| -> $ret:ident $body:block)* }
+     registers { $($memory:ident = |$($memory_arg:ident: $memory_kind:ident),*| -> $memory_ret:ident $memory_body:block)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) struct $name<const FUSED: bool> {
@@ -44,13 +45,27 @@ macro_rules! token {
             }
         }
 
+        impl<const FUSED: bool> Lanes for $name<FUSED> {
+            type Vector = $v;
+            type Ints = $i;
+            type Mask = $m;
+            $(
+                #[inline(always)]
+                fn $method(self, $($arg: token!(@kind $kind)),*) -> token!(@kind $ret) {
+                    // SAFETY: `self` exists, so `new` found the features.
+                    unsafe { $body }
+                }
+            )*
+            #[inline(always)]
+            fn mul_add(self, a: $v, b: $v, c: $v) -> $v {
+                if FUSED { self.fused(a, b, c) } else { self.add(self.mul(a, b), c) }
+            }
+        }
+
         impl<const FUSED: bool> Simd for $name<FUSED> {
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = $rows;
             const TILE_VECTORS: usize = $vectors;
-            type Vector = $v;
-            type Ints = $i;
-            type Mask = $m;
             type Array = [f32; $lanes];
 
             #[inline(always)]
@@ -89,12 +104,12 @@ macro_rules! token {
             }
             $(
                 #[inline(always)]
-                fn $method(self, $($arg: token!(@kind $kind)),*) -> token!(@kind $ret) {
+                fn $memory(self, $($memory_arg: token!(@kind $memory_kind)),*) -> token!(@kind $memory_ret) {
                     // SAFETY: `self` exists, so `new` found the features. A pointer comes from
                     // an array of LANES elements, or from a slice under a mask of as many
                     // lanes as it has (`first_lanes` and `first_bits` check that it has no
                     // more than LANES); lanes that are masked out are not touched.
-                    unsafe { $body }
+                    unsafe { $memory_body }
                 }
             )*
             #[inline(always)]
@@ -106,10 +121,6 @@ macro_rules! token {
             fn transpose(self, rows: [$v; 16]) -> [$v; 16] {
                 // SAFETY: `self` exists, so `new` found the features.
                 unsafe { $transpose(rows) }
-            }
-            #[inline(always)]
-            fn mul_add(self, a: $v, b: $v, c: $v) -> $v {
-                if FUSED { self.fused(a, b, c) } else { self.add(self.mul(a, b), c) }
             }
         }
     };
@@ -130,75 +141,83 @@ token! {
     /// AVX2 and FMA: eight lanes.
     Avx2 { lanes: 8, tile: [6, 2], vector: __m256, ints: __m256i, mask: __m256,
            fold_rows: fold_rows8, transpose: transpose8, features: ["avx2", "fma"] }
-    splat = |x: float| -> vector { _mm256_set1_ps(x) }
-    load = |x: array| -> vector { _mm256_loadu_ps(x.as_ptr()) }
-    store = |v: vector, to: array_mut| -> unit { _mm256_storeu_ps(to.as_mut_ptr(), v); }
-    load_part = |x: slice| -> vector { _mm256_maskload_ps(x.as_ptr(), first_lanes(x.len())) }
-    store_part = |v: vector, to: slice_mut| -> unit {
-        _mm256_maskstore_ps(to.as_mut_ptr(), first_lanes(to.len()), v);
+    lanes {
+        splat = |x: float| -> vector { _mm256_set1_ps(x) }
+        add = |a: vector, b: vector| -> vector { _mm256_add_ps(a, b) }
+        sub = |a: vector, b: vector| -> vector { _mm256_sub_ps(a, b) }
+        mul = |a: vector, b: vector| -> vector { _mm256_mul_ps(a, b) }
+        div = |a: vector, b: vector| -> vector { _mm256_div_ps(a, b) }
+        sqrt = |a: vector| -> vector { _mm256_sqrt_ps(a) }
+        neg = |a: vector| -> vector { _mm256_xor_ps(a, _mm256_set1_ps(-0.0)) }
+        abs = |a: vector| -> vector { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
+        max = |a: vector, b: vector| -> vector { _mm256_max_ps(a, b) }
+        min = |a: vector, b: vector| -> vector { _mm256_min_ps(a, b) }
+        gt = |a: vector, b: vector| -> mask { _mm256_cmp_ps::<_CMP_GT_OQ>(a, b) }
+        select = |mask: mask, a: vector, b: vector| -> vector { _mm256_blendv_ps(b, a, mask) }
+        to_bits = |a: vector| -> ints { _mm256_castps_si256(a) }
+        from_bits = |a: ints| -> vector { _mm256_castsi256_ps(a) }
+        splat_int = |x: int| -> ints { _mm256_set1_epi32(x) }
+        sub_int = |a: ints, b: ints| -> ints { _mm256_sub_epi32(a, b) }
+        and_int = |a: ints, b: ints| -> ints { _mm256_and_si256(a, b) }
+        or_int = |a: ints, b: ints| -> ints { _mm256_or_si256(a, b) }
+        shl23 = |a: ints| -> ints { _mm256_slli_epi32::<23>(a) }
+        shr23 = |a: ints| -> ints { _mm256_srai_epi32::<23>(a) }
+        int_to_float = |a: ints| -> vector { _mm256_cvtepi32_ps(a) }
     }
-    add = |a: vector, b: vector| -> vector { _mm256_add_ps(a, b) }
-    sub = |a: vector, b: vector| -> vector { _mm256_sub_ps(a, b) }
-    mul = |a: vector, b: vector| -> vector { _mm256_mul_ps(a, b) }
-    div = |a: vector, b: vector| -> vector { _mm256_div_ps(a, b) }
-    sqrt = |a: vector| -> vector { _mm256_sqrt_ps(a) }
-    neg = |a: vector| -> vector { _mm256_xor_ps(a, _mm256_set1_ps(-0.0)) }
-    abs = |a: vector| -> vector { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
-    max = |a: vector, b: vector| -> vector { _mm256_max_ps(a, b) }
-    min = |a: vector, b: vector| -> vector { _mm256_min_ps(a, b) }
-    gt = |a: vector, b: vector| -> mask { _mm256_cmp_ps::<_CMP_GT_OQ>(a, b) }
-    select = |mask: mask, a: vector, b: vector| -> vector { _mm256_blendv_ps(b, a, mask) }
-    first = |v: vector| -> float { _mm256_cvtss_f32(v) }
-    fold = |sums: partials| -> float { fold8(_mm256_add_ps(sums[0], sums[1])) }
-    to_bits = |a: vector| -> ints { _mm256_castps_si256(a) }
-    from_bits = |a: ints| -> vector { _mm256_castsi256_ps(a) }
-    splat_int = |x: int| -> ints { _mm256_set1_epi32(x) }
-    sub_int = |a: ints, b: ints| -> ints { _mm256_sub_epi32(a, b) }
-    and_int = |a: ints, b: ints| -> ints { _mm256_and_si256(a, b) }
-    or_int = |a: ints, b: ints| -> ints { _mm256_or_si256(a, b) }
-    shl23 = |a: ints| -> ints { _mm256_slli_epi32::<23>(a) }
-    shr23 = |a: ints| -> ints { _mm256_srai_epi32::<23>(a) }
-    int_to_float = |a: ints| -> vector { _mm256_cvtepi32_ps(a) }
+    registers {
+        load = |x: array| -> vector { _mm256_loadu_ps(x.as_ptr()) }
+        store = |v: vector, to: array_mut| -> unit { _mm256_storeu_ps(to.as_mut_ptr(), v); }
+        load_part = |x: slice| -> vector { _mm256_maskload_ps(x.as_ptr(), first_lanes(x.len())) }
+        store_part = |v: vector, to: slice_mut| -> unit {
+            _mm256_maskstore_ps(to.as_mut_ptr(), first_lanes(to.len()), v);
+        }
+        first = |v: vector| -> float { _mm256_cvtss_f32(v) }
+        fold = |sums: partials| -> float { fold8(_mm256_add_ps(sums[0], sums[1])) }
+    }
 }
 
 token! {
     /// AVX-512F: sixteen lanes.
     Avx512 { lanes: 16, tile: [8, 3], vector: __m512, ints: __m512i, mask: __mmask16,
              fold_rows: fold_rows16, transpose: transpose16, features: ["avx512f", "avx2", "fma"] }
-    splat = |x: float| -> vector { _mm512_set1_ps(x) }
-    load = |x: array| -> vector { _mm512_loadu_ps(x.as_ptr()) }
-    store = |v: vector, to: array_mut| -> unit { _mm512_storeu_ps(to.as_mut_ptr(), v); }
-    load_part = |x: slice| -> vector { _mm512_maskz_loadu_ps(first_bits(x.len()), x.as_ptr()) }
-    store_part = |v: vector, to: slice_mut| -> unit {
-        _mm512_mask_storeu_ps(to.as_mut_ptr(), first_bits(to.len()), v);
+    lanes {
+        splat = |x: float| -> vector { _mm512_set1_ps(x) }
+        add = |a: vector, b: vector| -> vector { _mm512_add_ps(a, b) }
+        sub = |a: vector, b: vector| -> vector { _mm512_sub_ps(a, b) }
+        mul = |a: vector, b: vector| -> vector { _mm512_mul_ps(a, b) }
+        div = |a: vector, b: vector| -> vector { _mm512_div_ps(a, b) }
+        sqrt = |a: vector| -> vector { _mm512_sqrt_ps(a) }
+        neg = |a: vector| -> vector {
+            _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a), _mm512_set1_epi32(i32::MIN)))
+        }
+        abs = |a: vector| -> vector { _mm512_abs_ps(a) }
+        max = |a: vector, b: vector| -> vector { _mm512_max_ps(a, b) }
+        min = |a: vector, b: vector| -> vector { _mm512_min_ps(a, b) }
+        gt = |a: vector, b: vector| -> mask { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) }
+        select = |mask: mask, a: vector, b: vector| -> vector { _mm512_mask_blend_ps(mask, b, a) }
+        to_bits = |a: vector| -> ints { _mm512_castps_si512(a) }
+        from_bits = |a: ints| -> vector { _mm512_castsi512_ps(a) }
+        splat_int = |x: int| -> ints { _mm512_set1_epi32(x) }
+        sub_int = |a: ints, b: ints| -> ints { _mm512_sub_epi32(a, b) }
+        and_int = |a: ints, b: ints| -> ints { _mm512_and_si512(a, b) }
+        or_int = |a: ints, b: ints| -> ints { _mm512_or_si512(a, b) }
+        shl23 = |a: ints| -> ints { _mm512_slli_epi32::<23>(a) }
+        shr23 = |a: ints| -> ints { _mm512_srai_epi32::<23>(a) }
+        int_to_float = |a: ints| -> vector { _mm512_cvtepi32_ps(a) }
     }
-    add = |a: vector, b: vector| -> vector { _mm512_add_ps(a, b) }
-    sub = |a: vector, b: vector| -> vector { _mm512_sub_ps(a, b) }
-    mul = |a: vector, b: vector| -> vector { _mm512_mul_ps(a, b) }
-    div = |a: vector, b: vector| -> vector { _mm512_div_ps(a, b) }
-    sqrt = |a: vector| -> vector { _mm512_sqrt_ps(a) }
-    neg = |a: vector| -> vector {
-        _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a), _mm512_set1_epi32(i32::MIN)))
+    registers {
+        load = |x: array| -> vector { _mm512_loadu_ps(x.as_ptr()) }
+        store = |v: vector, to: array_mut| -> unit { _mm512_storeu_ps(to.as_mut_ptr(), v); }
+        load_part = |x: slice| -> vector { _mm512_maskz_loadu_ps(first_bits(x.len()), x.as_ptr()) }
+        store_part = |v: vector, to: slice_mut| -> unit {
+            _mm512_mask_storeu_ps(to.as_mut_ptr(), first_bits(to.len()), v);
+        }
+        first = |v: vector| -> float { _mm512_cvtss_f32(v) }
+        fold = |sums: partials| -> float {
+            let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sums[0])));
+            fold8(_mm256_add_ps(_mm512_castps512_ps256(sums[0]), upper))
+        }
     }
-    abs = |a: vector| -> vector { _mm512_abs_ps(a) }
-    max = |a: vector, b: vector| -> vector { _mm512_max_ps(a, b) }
-    min = |a: vector, b: vector| -> vector { _mm512_min_ps(a, b) }
-    gt = |a: vector, b: vector| -> mask { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) }
-    select = |mask: mask, a: vector, b: vector| -> vector { _mm512_mask_blend_ps(mask, b, a) }
-    first = |v: vector| -> float { _mm512_cvtss_f32(v) }
-    fold = |sums: partials| -> float {
-        let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sums[0])));
-        fold8(_mm256_add_ps(_mm512_castps512_ps256(sums[0]), upper))
-    }
-    to_bits = |a: vector| -> ints { _mm512_castps_si512(a) }
-    from_bits = |a: ints| -> vector { _mm512_castsi512_ps(a) }
-    splat_int = |x: int| -> ints { _mm512_set1_epi32(x) }
-    sub_int = |a: ints, b: ints| -> ints { _mm512_sub_epi32(a, b) }
-    and_int = |a: ints, b: ints| -> ints { _mm512_and_si512(a, b) }
-    or_int = |a: ints, b: ints| -> ints { _mm512_or_si512(a, b) }
-    shl23 = |a: ints| -> ints { _mm512_slli_epi32::<23>(a) }
-    shr23 = |a: ints| -> ints { _mm512_srai_epi32::<23>(a) }
-    int_to_float = |a: ints| -> vector { _mm512_cvtepi32_ps(a) }
 }
 
 impl<const FUSED: bool> Avx2<FUSED> {

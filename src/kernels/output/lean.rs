@@ -11,7 +11,7 @@ use crate::kernels::reduce;
 use crate::kernels::rows::{load_lanes, store_lanes};
 use crate::loss::{Labels, Loss, LossFunction, Objective};
 use crate::parts;
-use crate::simd::{Simd, dispatch, fold16};
+use crate::simd::{Lanes, Simd, dispatch, fold16};
 use core::ops::Range;
 
 /// One sample's loss from its top layer, whose contents (see [`Output::values`](super::Output::values))

@@ -42,7 +42,7 @@ pub(super) fn log_cosh<S: Simd>(s: S, e: S::Vector) -> S::Vector {
 mod tests {
     use super::*;
     use crate::Isa;
-    use crate::simd::dispatch;
+    use crate::simd::{Lanes, dispatch};
 
     /// The largest error, in representable numbers, from the correctly rounded result.
     const MAX_ERROR_ULPS: i64 = 2;
