@@ -2,6 +2,7 @@
 //! instruction set and in the arithmetic of an [`Isa`](crate::Isa). They allocate nothing.
 #![forbid(unsafe_code)]
 
+mod activate;
 mod ahead;
 mod apply;
 mod dense_delta;
@@ -40,6 +41,7 @@ pub use map::{
 };
 pub use reduce::{dot, sum};
 
+pub(crate) use activate::activate;
 pub(crate) use apply::apply;
 pub(crate) use dense_delta::delta;
 pub(crate) use dense_forward::{NO_BIAS, forward, with_bias};
@@ -49,7 +51,6 @@ pub(crate) use embedding::{Embedded, embed, embed_delta, embedding_update};
 pub(crate) use follow::{Addend, Back, Follow, add, back, follow};
 pub(crate) use lean::{Columns, Gradient, Neurons, layer as lean_layer};
 pub(crate) use lean_layers::{Below, LeanKind, Residuals, Values, any_layer as lean_any_layer};
-pub(crate) use map::activate;
 pub(crate) use members::{
     Backward, MemberDropout, Row, members_back, members_backward, members_follow, members_forward, members_penalty,
 };

@@ -2,6 +2,7 @@
 //! slope of the activation below, in one pass.
 #![forbid(unsafe_code)]
 
+use super::activate::slopes;
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
 use super::gemm::product;
@@ -190,38 +191,13 @@ impl<S: Simd> Epilogue<S> for Slope<'_> {
     #[inline(always)]
     fn settle(&self, s: S, stored: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>) {
         if !matches!(self.activation, Activation::Linear | Activation::Relu) {
-            s.outline(
-                #[inline(always)]
-                |s| apply(s, self.activation, stored, self.y, rows, columns),
-            );
+            // With nothing between them all rows are one: narrow ones share vectors.
+            let dense = columns.len() == stored.stride && columns.len() == self.y.stride;
+            let together = if dense { rows.len().max(1) } else { 1 };
+            let columns = columns.start..columns.end + (together - 1) * stored.stride;
+            for row in rows.step_by(together) {
+                slopes(s, self.activation, stored.part_mut(row, columns.clone()), self.y.part(row, columns.clone()));
+            }
         }
     }
-}
-
-/// Multiplies deltas by the slope at `y`.
-#[inline(always)]
-fn apply<S: Simd>(
-    s: S,
-    activation: Activation,
-    delta: &mut RowsMut<'_>,
-    y: Rows<'_>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-) {
-    activation.seen(
-        s,
-        #[inline(always)]
-        |activation| {
-            for row in rows {
-                let (delta, y) = (delta.part_mut(row, columns.clone()), y.part(row, columns.clone()));
-                let ((whole, part), (y, y_part)) = (S::chunks_mut(delta), S::chunks(y));
-                for (d, y) in whole.iter_mut().zip(y) {
-                    s.store(activation.delta(s, s.load(d), s.load(y)), d);
-                }
-                if !part.is_empty() {
-                    s.store_part(activation.delta(s, s.load_part(part), s.load_part(y_part)), part);
-                }
-            }
-        },
-    );
 }

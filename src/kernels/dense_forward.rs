@@ -1,10 +1,10 @@
 //! The forward pass of a dense layer: product, bias and activation in one pass.
 #![forbid(unsafe_code)]
 
+use super::activate::activate_in;
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
 use super::gemm::product;
-use super::map::{Value, map_fours};
 use super::narrow::{NARROW, narrow, one_output};
 use super::pack::Right;
 use super::rows::{BLOCK, PANEL, Rows, RowsMut, chain, load_lanes, store_lanes};
@@ -195,10 +195,7 @@ impl<S: Simd> Epilogue<S> for BiasActivation<'_> {
     #[inline(always)]
     fn settle(&self, s: S, stored: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>) {
         if has_own_pass(self.activation) {
-            s.outline(
-                #[inline(always)]
-                |s| apply(s, self.activation, stored, rows, columns),
-            );
+            apply(s, self.activation, stored, rows, columns);
         }
     }
 }
@@ -212,17 +209,10 @@ pub(super) const fn has_own_pass(activation: Activation) -> bool {
 /// Replaces pre-activations by values.
 #[inline(always)]
 fn apply<S: Simd>(s: S, activation: Activation, z: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>) {
-    activation.seen(
-        s,
-        #[inline(always)]
-        |activation| {
-            // With nothing between them all rows are one: narrow ones share vectors.
-            let together = if columns.len() == z.stride { rows.len().max(1) } else { 1 };
-            for row in rows.step_by(together) {
-                let first = z.offset + row * z.stride + columns.start;
-                let z = &mut z.data[first..][..(together - 1) * z.stride + columns.len()];
-                map_fours(s, z, &Value(activation));
-            }
-        },
-    );
+    // With nothing between them all rows are one: narrow ones share vectors.
+    let together = if columns.len() == z.stride { rows.len().max(1) } else { 1 };
+    let columns = columns.start..columns.end + (together - 1) * z.stride;
+    for row in rows.step_by(together) {
+        activate_in(s, activation, z.part_mut(row, columns.clone()));
+    }
 }

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use crate::Isa;
-use crate::activation::Activation;
 use crate::math;
 use crate::simd::{Four, Lanes, Simd, dispatch};
 
@@ -226,37 +225,16 @@ over_slices! {
     hard_swish;
 }
 
-/// Replaces pre-activations by values. (Not for softmax, which is not element-wise.)
-pub(crate) fn activate(isa: Isa, activation: Activation, z: &mut [f32]) {
-    dispatch!(isa, s => map(
-        s,
-        z,
-        #[inline(always)]
-        |z| activation.value(s, z),
-    ));
-}
-
 /// A function of each element by itself.
-pub(crate) trait Function {
+pub(super) trait Function {
     /// Its values at the lanes of `x`.
     fn at<L: Lanes>(&self, l: L, x: L::Vector) -> L::Vector;
-}
-
-/// An activation's value at a pre-activation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Value(pub(crate) Activation);
-
-impl Function for Value {
-    #[inline(always)]
-    fn at<L: Lanes>(&self, l: L, z: L::Vector) -> L::Vector {
-        self.0.value(l, z)
-    }
 }
 
 /// `x = f(x)`, four registers at a time, since one waits for itself most of the time. (A compiler makes vectors of a
 /// single lane's loop, and would not of such.)
 #[inline(always)]
-pub(crate) fn map_fours<S: Simd>(s: S, mut x: &mut [f32], f: &impl Function) {
+pub(super) fn map_fours<S: Simd>(s: S, mut x: &mut [f32], f: &impl Function) {
     if const { S::LANES > 1 } {
         let (fours, rest) = x.split_at_mut(x.len() - x.len() % (4 * S::LANES));
         for four in S::chunks_mut(fours).0.as_chunks_mut::<4>().0 {

@@ -8,6 +8,7 @@
 mod backward;
 mod forward;
 
+use super::activate::activate_in;
 use super::dropout::Dropout;
 use crate::Isa;
 use crate::activation::Activation;
@@ -113,12 +114,7 @@ fn follow_in<S: Simd>(
     if at_z && !kept.is_empty() {
         kept.copy_from_slice(z);
     }
-    super::map::map(
-        s,
-        z.as_flattened_mut(),
-        #[inline(always)]
-        |z| activation.value(s, z),
-    );
+    activate_in(s, activation, z.as_flattened_mut());
     if !at_z && !kept.is_empty() {
         kept.copy_from_slice(z);
     }

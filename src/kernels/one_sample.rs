@@ -4,9 +4,9 @@
 //! take as long as the sums of a small network. [`one_lane`](super::one_lane) is its twin for CPUs without vectors.
 #![forbid(unsafe_code)]
 
+use super::activate::activate_in;
 use super::dense_forward::{BiasActivation, has_own_pass};
 use super::lean::Columns;
-use super::map::{Value, map_fours};
 use super::narrow::NARROW;
 use super::reduce;
 use super::rows::{BLOCK, blocks, columns_of, load_lanes, steps, store_columns, store_lanes};
@@ -40,10 +40,7 @@ pub(crate) fn forward<S: Simd>(
         _ => layer.wide(s),
     }
     if has_own_pass(activation) {
-        s.outline(
-            #[inline(always)]
-            |s| map_fours(s, y, &Value(activation)),
-        );
+        activate_in(s, activation, y);
     }
 }
 

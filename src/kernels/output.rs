@@ -10,8 +10,7 @@ mod members;
 mod softmax;
 mod weights;
 
-use super::map::map;
-use super::rows::{load_lanes, store_lanes};
+use super::activate::{activate_in, slopes};
 use crate::Isa;
 use crate::activation::Activation;
 use crate::loss::{Labels, Loss, Objective};
@@ -140,7 +139,7 @@ fn loss_and_delta_in<S: Simd>(s: S, output: Output<'_>) {
             }
             delta.copy_from_slice(values);
             if activation.slopes_at_pre_activation() {
-                apart!(s => activate(s, activation, delta));
+                apart!(s => activate_in(s, activation, delta));
             }
             derivatives(s, loss, scale, delta, targets, terms);
             leave_out(s, mask, terms);
@@ -173,19 +172,8 @@ fn through_activation<S: Simd>(
         leave_out(s, mask, delta);
     }
     if activation.slopes_at_pre_activation() {
-        activate(s, activation, values);
+        activate_in(s, activation, values);
     }
-}
-
-/// Replaces pre-activations by values.
-#[inline(always)]
-fn activate<S: Simd>(s: S, activation: Activation, z: &mut [f32]) {
-    map(
-        s,
-        z,
-        #[inline(always)]
-        |z| activation.value(s, z),
-    );
 }
 
 /// `at`: the outputs, or the pre-activations where the activation takes its slope there.
@@ -194,9 +182,5 @@ fn slope_in<S: Simd>(s: S, activation: Activation, delta: &mut [f32], at: &[f32]
     if activation == Activation::Softmax {
         return softmax_slope(s, delta, at, width);
     }
-    for i in (0..at.len()).step_by(S::LANES) {
-        let lanes = S::LANES.min(at.len() - i);
-        let d = activation.delta(s, load_lanes(s, &delta[i..], lanes), load_lanes(s, &at[i..], lanes));
-        store_lanes(s, d, &mut delta[i..], lanes);
-    }
+    slopes(s, activation, delta, at);
 }

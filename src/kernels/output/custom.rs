@@ -1,9 +1,9 @@
 //! A loss that the user has written.
 #![forbid(unsafe_code)]
 
-use super::activate;
 use super::weights::weigh;
 use crate::activation::Activation;
+use crate::kernels::activate::activate_in;
 use crate::loss::LossFunction;
 use crate::parts;
 use crate::simd::Simd;
@@ -36,7 +36,7 @@ pub(super) fn custom<S: Simd>(
         *term = if activation.slopes_at_pre_activation() {
             let y = parts::part_mut(scratch, 0..width);
             parts::copy(values, y);
-            activate(s, activation, y);
+            activate_in(s, activation, y);
             sample(s, function, y, targets, scale, delta)
         } else {
             sample(s, function, values, targets, scale, delta)

@@ -4,9 +4,10 @@
 use super::elementwise::{binary_cross_entropy, derivatives, elementwise, smoothed, squared_error};
 use super::softmax::softmax_row;
 use super::weights::Weighing;
-use super::{activate, cross_entropy, custom, slope_in};
+use super::{cross_entropy, custom, slope_in};
 use crate::Isa;
 use crate::activation::Activation;
+use crate::kernels::activate::activate_in;
 use crate::kernels::reduce;
 use crate::kernels::rows::{load_lanes, store_lanes};
 use crate::loss::{Labels, Loss, LossFunction, Objective};
@@ -158,7 +159,7 @@ fn custom_loss_in<S: Simd>(
         0.0
     } else if activation.slopes_at_pre_activation() {
         parts::copy(top, y);
-        activate(s, activation, y);
+        activate_in(s, activation, y);
         custom::sample(s, function, y, targets, scale, delta)
     } else {
         custom::sample(s, function, top, targets, scale, delta)
@@ -228,7 +229,7 @@ fn by_element_in<S: Simd>(
             let (d, top) = (parts::part_mut(&mut d, 0..len), parts::part_mut(top, block.clone()));
             parts::copy(top, d);
             if activation.slopes_at_pre_activation() {
-                activate(s, activation, d);
+                activate_in(s, activation, d);
             }
             derivatives(s, loss, scale, d, parts::part(targets, block), terms);
             if softmax {

@@ -2,9 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::elementwise::{binary_cross_entropy, derivatives, elementwise, smoothed, squared_error};
-use super::{Output, activate, lean_loss, loss_and_delta, slope_in};
+use super::{Output, lean_loss, loss_and_delta, slope_in};
 use crate::Isa;
 use crate::activation::Activation;
+use crate::kernels::activate::activate_in;
 use crate::kernels::members::{Row, get, partials, set, vectors};
 use crate::kernels::reduce::sum;
 use crate::loss::{Labels, Loss, Objective};
@@ -240,7 +241,7 @@ fn by_element<S: Simd>(
         _ => {
             delta.copy_from_slice(z);
             if activation.slopes_at_pre_activation() {
-                activate(s, activation, delta);
+                activate_in(s, activation, delta);
             }
             derivatives(s, loss, scale, delta, targets, terms);
             slope_in(s, activation, delta, z, z.len());
