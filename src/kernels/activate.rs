@@ -5,7 +5,7 @@ use super::map::{Function, map_fours};
 use crate::Isa;
 use crate::activation::Activation;
 use crate::parts;
-use crate::simd::{Lanes, Simd, dispatch};
+use crate::simd::{Lanes, Simd, dispatch, within};
 
 /// Replaces pre-activations by values. (Not for softmax, which is not element-wise.)
 pub(crate) fn activate(isa: Isa, activation: Activation, z: &mut [f32]) {
@@ -21,7 +21,7 @@ pub(super) fn activate_in<S: Simd>(s: S, activation: Activation, z: &mut [f32]) 
             activation.seen(
                 s,
                 #[inline(always)]
-                |activation| map_fours(s, z, &Value(activation)),
+                |activation| within!(s => map_fours(s, z, &Value(activation))),
             );
         },
     );
@@ -47,18 +47,22 @@ pub(super) fn slopes<S: Simd>(s: S, activation: Activation, delta: &mut [f32], a
             activation.seen(
                 s,
                 #[inline(always)]
-                |activation| {
-                    let at = parts::part(at, 0..delta.len());
-                    let ((delta, delta_part), (at, at_part)) = (S::chunks_mut(delta), S::chunks(at));
-                    for (d, at) in delta.iter_mut().zip(at) {
-                        s.store(activation.delta(s, s.load(d), s.load(at)), d);
-                    }
-                    if !delta_part.is_empty() {
-                        let d = activation.delta(s, s.load_part(delta_part), s.load_part(at_part));
-                        s.store_part(d, delta_part);
-                    }
-                },
+                |activation| within!(s => slopes_of(s, activation, delta, at)),
             );
         },
     );
+}
+
+/// [`slopes`] of an activation that the compiler sees.
+#[inline(always)]
+fn slopes_of<S: Simd>(s: S, activation: Activation, delta: &mut [f32], at: &[f32]) {
+    let at = parts::part(at, 0..delta.len());
+    let ((delta, delta_part), (at, at_part)) = (S::chunks_mut(delta), S::chunks(at));
+    for (d, at) in delta.iter_mut().zip(at) {
+        s.store(activation.delta(s, s.load(d), s.load(at)), d);
+    }
+    if !delta_part.is_empty() {
+        let d = activation.delta(s, s.load_part(delta_part), s.load_part(at_part));
+        s.store_part(d, delta_part);
+    }
 }
