@@ -111,12 +111,21 @@ pub(crate) trait Simd: Lanes + Send + Sync {
 
     /// Runs `f` in a function of its own, compiled for this instruction set: for
     /// what is called from many places and need not be inlined into each.
-    fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R;
+    ///
+    /// As it stands here, for one whose instructions the whole program has.
+    #[inline(never)]
+    fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R {
+        f(self)
+    }
 
     /// Runs `f` in a function that is compiled by itself before it is inlined where it is called. Many passes of a compiler
     /// take a time that grows with the square of a function: a kernel with tiles of all sizes is made of parts.
     /// Without optimisation it stays a function, as the variables of all of them would overflow the stack.
-    fn part<R>(self, f: impl FnOnce(Self) -> R) -> R;
+    #[cfg_attr(debug_assertions, inline(never))]
+    #[cfg_attr(not(debug_assertions), inline)]
+    fn part<R>(self, f: impl FnOnce(Self) -> R) -> R {
+        f(self)
+    }
 
     /// Splits `x` into whole arrays and the rest.
     fn chunks(x: &[f32]) -> (&[Self::Array], &[f32]);

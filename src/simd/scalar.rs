@@ -109,15 +109,6 @@ impl<const FUSED: bool> Simd for Scalar<FUSED> {
     const TILE_VECTORS: usize = 2;
     type Array = [f32; 1];
 
-    #[inline(never)]
-    fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R {
-        f(self)
-    }
-    #[cfg_attr(debug_assertions, inline(never))]
-    #[cfg_attr(not(debug_assertions), inline)]
-    fn part<R>(self, f: impl FnOnce(Self) -> R) -> R {
-        f(self)
-    }
     #[inline(always)]
     fn chunks(x: &[f32]) -> (&[[f32; 1]], &[f32]) {
         x.as_chunks()

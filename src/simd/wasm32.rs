@@ -65,15 +65,6 @@ impl Simd for Simd128 {
     const TILE_VECTORS: usize = 2;
     type Array = [f32; 4];
 
-    #[inline(never)]
-    fn outline<R>(self, f: impl FnOnce(Self) -> R) -> R {
-        f(self)
-    }
-    #[cfg_attr(debug_assertions, inline(never))]
-    #[cfg_attr(not(debug_assertions), inline)]
-    fn part<R>(self, f: impl FnOnce(Self) -> R) -> R {
-        f(self)
-    }
     #[inline(always)]
     fn chunks(x: &[f32]) -> (&[[f32; 4]], &[f32]) {
         x.as_chunks()
