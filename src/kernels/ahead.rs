@@ -13,22 +13,25 @@ pub(super) struct Ahead<'a> {
     columns: Range<usize>,
     tiles: usize,
     done: usize,
+    /// The row that the next tile's share begins with.
+    next: usize,
 }
 
 impl<'a> Ahead<'a> {
     /// `columns` of `rows` of `from`, a share of them with each of `tiles` tiles.
     #[inline(always)]
     pub(super) fn new(from: Rows<'a>, rows: Range<usize>, columns: Range<usize>, tiles: usize) -> Self {
-        Self { from, rows, columns, tiles, done: 0 }
+        let next = rows.start;
+        Self { from, rows, columns, tiles, done: 0, next }
     }
 
     /// The next tile's share.
     #[inline(always)]
     pub(super) fn share(&mut self) -> Lines<'a> {
-        let place = |tile: usize| self.rows.start + self.rows.len() * tile.min(self.tiles) / self.tiles;
-        let rows = place(self.done)..place(self.done + 1);
+        let first = self.next;
         self.done += 1;
-        Lines::new(self.from, rows, self.columns.clone())
+        self.next = self.rows.start + self.rows.len() * self.done.min(self.tiles) / self.tiles;
+        Lines::new(self.from, first..self.next, self.columns.clone())
     }
 }
 
