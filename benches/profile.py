@@ -21,23 +21,26 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = ROOT / "target/profile"
-# Names in the code of a product, and what it is called.
+# Files of the crate: the products of matrices whose code they are,
 PRODUCTS = {
-    "dense_update": "gradients and updates",
-    "dense_delta": "back through the weights",
-    "swapped": "back through the weights",
-    "dense_forward": "forward",
+    "kernels/dense_update": "gradients and updates",
+    "kernels/dense_delta": "back through the weights",
+    "kernels/swapped": "back through the weights",
+    "kernels/dense_forward": "forward",
 }
-# Files of the crate, and what their code does around a tile's multiply-adds.
+# and what they do around a tile's multiply-adds.
 PARTS = {
     "kernels/ahead": "prefetching",
     "kernels/apply": "the optimizer",
-    "kernels/dense_forward": "bias and activation",
+    "kernels/dense_forward": "bias",
     "kernels/dense_update": "handing on gradients",
     "kernels/rows": "loads and stores",
     "kernels/tiles": "starting and ending tiles",
     "optimizer": "the optimizer",
 }
+WALK, PACK = "simd/walk", "kernels/pack"
+# Functions that pack, too.
+COPIES = {"copy_columns": "kernels/transposed", "turn_back": "kernels/swapped"}
 TILES, PACKING, FUNCTIONS = "multiply-adds of tiles", "packing", "activations, their slopes and the loss"
 
 
@@ -48,6 +51,20 @@ def output(*command, **options):
         sys.exit(f"no {command[0]}: apt install linux-perf binutils")
     except subprocess.CalledProcessError as error:
         sys.exit(f"{command[0]} failed: {error.stderr.strip()}")
+
+
+def text_of(file):
+    path = ROOT / f"src/{file}.rs"
+    return path.read_text() if path.exists() else sys.exit(f"{path.name} is named here, and isn't in src any more")
+
+
+def check():
+    """That what is named above is still there: all of it would be `other` otherwise."""
+    for file in (*PRODUCTS, *PARTS, WALK, PACK):
+        text_of(file)
+    for function, file in COPIES.items():
+        if f"fn {function}" not in text_of(file):
+            sys.exit(f"{function} is named here, and isn't in {file}.rs any more")
 
 
 def build():
@@ -109,11 +126,11 @@ def places(program, addresses):
 def place(chain):
     """Where code belongs that was inlined so, innermost first: files of the crate, and functions."""
     text = " ".join(f"{file} {function}" for file, function in chain)
-    product = next((product for sign, product in PRODUCTS.items() if sign in text), "other")
+    product = next((product for file, product in PRODUCTS.items() if file.removeprefix("kernels/") in text), "other")
     files = [file for file, _ in chain if file and not file.startswith("simd/x86_64") and file != "simd/isa"]
-    if "simd/walk" in files:
+    if WALK in files:
         return product, TILES
-    if "kernels/pack" in files or re.search("copy_columns|turn_back", text):
+    if PACK in files or re.search("|".join(COPIES), text):
         return product, PACKING
     if any(re.match("activation$|math/|kernels/(activate|map|output)", file) for file in files):
         return product, FUNCTIONS
@@ -121,6 +138,7 @@ def place(chain):
 
 
 def main():
+    check()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workload")
     parser.add_argument("isa", nargs="?")
@@ -138,16 +156,15 @@ def main():
     if not samples:
         sys.exit("perf has no sample of the program")
     where = places(program, samples)
-    products, parts = collections.Counter(), collections.defaultdict(collections.Counter)
+    parts = collections.defaultdict(collections.Counter)
     for at, hits in samples.items():
         product, part = where[at]
-        products[product] += hits
         parts[product][part] += hits
     share = lambda hits: f"{100 * hits / count:5.1f} %"
     print(f"{row}: {count} samples\n")
-    for product, hits in products.most_common():
-        print(f"{share(hits)}  {product}")
-        for part, hits in parts[product].most_common():
+    for product, inner in sorted(parts.items(), key=lambda item: -item[1].total()):
+        print(f"{share(inner.total())}  {product}")
+        for part, hits in inner.most_common():
             if hits >= count / 200:
                 print(f"  {share(hits)}  {part}")
     print("\nof all products")
