@@ -13,7 +13,7 @@ pub(super) struct Ahead<'a> {
     columns: Range<usize>,
     tiles: usize,
     done: usize,
-    /// The row that the next tile's share begins with.
+    /// The row that the next tile's share begins with; kept, since `done` tells it by a division.
     next: usize,
 }
 
