@@ -324,6 +324,30 @@ mod tests {
         }
     }
 
+    /// Of zeros, subnormals, numbers of all sizes, infinities and NaNs, beside one another and among their like.
+    #[test]
+    fn a_root_is_rounded_once() {
+        #[inline(always)]
+        fn roots<S: Simd>(s: S, of: &[f32; 16]) -> [f32; 16] {
+            let mut roots = *of;
+            for x in S::chunks_mut(&mut roots).0 {
+                let root = s.sqrt(s.load(x));
+                s.store(root, x);
+            }
+            roots
+        }
+        let borders = [0, 0x0d7f_fff8, 0x7f7f_fff8, 0xffff_fff8].map(|first| (first, 1));
+        let all = (0_u32..1 << 31).step_by(65_537).flat_map(|first| [(first, 0), (first, 0x1000_0001)]);
+        for (first, step) in borders.into_iter().chain(all) {
+            let of = core::array::from_fn(|lane| f32::from_bits((lane as u32).wrapping_mul(step).wrapping_add(first)));
+            for isa in Isa::available() {
+                for (found, x) in dispatch!(isa, s => roots(s, &of)).into_iter().zip(of) {
+                    assert!(same(found, x.sqrt()), "{isa}: √{x:e} is not {found:e}");
+                }
+            }
+        }
+    }
+
     #[cfg(panic = "unwind")]
     #[test]
     fn a_part_longer_than_the_vector_is_refused() {
