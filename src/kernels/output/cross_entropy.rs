@@ -29,25 +29,31 @@ pub(super) fn cross_entropy<S: Simd>(
     let scale = s.splat(scale);
     for (first, group) in (0..).step_by(GROUP).zip(values.chunks_mut(GROUP * width)) {
         let Sums { largest, sum: ln_sum } = with_logarithms(s, softmax_group(s, group, width));
-        let rows = group.chunks_exact(width).zip(delta[first * width..].chunks_exact_mut(width));
-        for (r, ((p, delta), term)) in rows.zip(&mut terms[first..]).enumerate() {
-            let row = first + r;
-            match labels {
-                Labels::Classes(classes) => {
-                    let class = classes[row] as usize;
-                    *term = ln_sum[r] + (largest[r] - delta[class]);
-                    delta_of(
-                        s,
-                        p,
-                        delta,
-                        #[inline(always)]
-                        |p, _| s.mul(p, scale),
-                    );
-                    let right = s.mul(s.sub(s.splat(p[class]), s.splat(1.0)), scale);
-                    delta[class] = s.first(right);
+        let rows = first..first + group.len() / width;
+        let (delta, terms) = (&mut delta[rows.start * width..rows.end * width], &mut terms[rows.clone()]);
+        match labels {
+            Labels::Classes(classes) => {
+                for (r, (term, &class)) in terms.iter_mut().zip(&classes[rows.clone()]).enumerate() {
+                    *term = ln_sum[r] + (largest[r] - delta[r * width + class as usize]);
                 }
-                Labels::Values(targets) => {
-                    let targets = &targets[row * width..(row + 1) * width];
+                // All rows as one, which is whole vectors of narrow ones.
+                delta_of(
+                    s,
+                    group,
+                    delta,
+                    #[inline(always)]
+                    |p, _| s.mul(p, scale),
+                );
+                for (r, &class) in classes[rows].iter().enumerate() {
+                    let at = r * width + class as usize;
+                    let right = s.mul(s.sub(s.splat(group[at]), s.splat(1.0)), scale);
+                    delta[at] = s.first(right);
+                }
+            }
+            Labels::Values(targets) => {
+                let targets = targets[rows.start * width..rows.end * width].chunks_exact(width);
+                let rows = group.chunks_exact(width).zip(delta.chunks_exact_mut(width)).zip(targets);
+                for (r, (((p, delta), targets), term)) in rows.zip(terms).enumerate() {
                     *term = weighted(s, targets, delta, ln_sum[r], largest[r]);
                     let total = reduce::sum_in(s, targets);
                     delta_of(

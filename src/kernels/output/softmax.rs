@@ -48,7 +48,6 @@ pub(super) fn softmax_group<S: Simd>(s: S, z: &mut [f32], width: usize) -> Sums 
 }
 
 /// At most LANES rows of at most 16 elements, which fold together.
-#[expect(clippy::needless_range_loop, reason = "v indexes registers")]
 #[inline(always)]
 fn narrow_rows<S: Simd>(s: S, z: &mut [f32], width: usize, first: usize, sums: &mut Sums) {
     /// The lanes of vector v that a row fills.
@@ -76,16 +75,18 @@ fn narrow_rows<S: Simd>(s: S, z: &mut [f32], width: usize, first: usize, sums: &
     );
     store_lanes(s, largest, &mut sums.largest[first..], S::LANES);
     rows = [zero; 16];
-    for (r, (z, joined)) in z.chunks_exact_mut(width).zip(&mut rows).enumerate() {
+    // In whole vectors: a part of one that was just stored is long in coming back.
+    let (mut powers, each) = ([zero; 16], 16 / S::LANES);
+    for (r, (z, joined)) in z.chunks_exact(width).zip(&mut rows).enumerate() {
         let largest = s.splat(sums.largest[first + r]);
         let mut partials = [zero; 16];
-        for v in 0..16 / S::LANES {
+        for v in 0..each {
             let from = v * S::LANES;
             if from < width {
-                let z = &mut z[from..width.min(from + S::LANES)];
+                let z = &z[from..width.min(from + S::LANES)];
                 let e = math::exp(s, s.sub(load_lanes(s, z, z.len()), largest));
                 partials[v] = s.select(own(s, width, v), e, zero);
-                store_lanes(s, e, z, z.len());
+                powers[r * each + v] = e;
             }
         }
         *joined = reduce::join(s, partials);
@@ -96,13 +97,10 @@ fn narrow_rows<S: Simd>(s: S, z: &mut [f32], width: usize, first: usize, sums: &
         |a, b| s.add(a, b),
     );
     store_lanes(s, sum, &mut sums.sum[first..], S::LANES);
-    for (z, &sum) in z.chunks_exact_mut(width).zip(&sums.sum[first..]) {
-        map(
-            s,
-            z,
-            #[inline(always)]
-            |e| s.div(e, s.splat(sum)),
-        );
+    for (r, (z, &sum)) in z.chunks_exact_mut(width).zip(&sums.sum[first..]).enumerate() {
+        for (v, z) in z.chunks_mut(S::LANES).enumerate() {
+            store_lanes(s, s.div(powers[r * each + v], s.splat(sum)), z, z.len());
+        }
     }
 }
 
