@@ -1,5 +1,5 @@
-//! What is packed next is fetched while tiles are computed: a line with each of their terms or every other, since a burst
-//! of fetches holds up the loads behind it.
+//! What is packed next, and what a tile's sums will be joined to, is fetched while tiles are computed: a line with each of
+//! their terms or every other, since a burst of fetches holds up the loads behind it.
 #![forbid(unsafe_code)]
 
 use super::rows::{LINE, Rows};
@@ -32,6 +32,91 @@ impl<'a> Ahead<'a> {
         self.done += 1;
         self.next = self.rows.start + self.rows.len() * self.done.min(self.tiles) / self.tiles;
         Lines::new(self.from, first..self.next, self.columns.clone())
+    }
+}
+
+/// What is done beside the multiply-adds of a tile.
+pub(super) trait Beside<S: Simd> {
+    /// Whether it is anything.
+    const SOME: bool;
+
+    /// What is done with a term that has this place in its turn of the loop.
+    fn turn(&mut self, s: S, place: usize);
+}
+
+/// Nothing is done beside the multiply-adds.
+pub(super) struct Nothing;
+
+impl<S: Simd> Beside<S> for Nothing {
+    const SOME: bool = false;
+
+    #[inline(always)]
+    fn turn(&mut self, _: S, _: usize) {}
+}
+
+impl<S: Simd> Beside<S> for Lines<'_> {
+    const SOME: bool = true;
+
+    #[inline(always)]
+    fn turn(&mut self, s: S, place: usize) {
+        if place.is_multiple_of(2) {
+            self.fetch(s);
+        }
+    }
+}
+
+/// A tile in the matrices that its sums will be joined to, which have one shape; those that are not there are empty.
+pub(super) struct Joined<'a> {
+    matrices: [&'a [f32]; 3],
+    lines: usize,
+    /// Where the next line begins, and where in its row.
+    at: usize,
+    column: usize,
+    width: usize,
+    stride: usize,
+}
+
+impl<'a> Joined<'a> {
+    /// `rows` rows of `width` numbers, the first from `at` on, each `stride` behind the one before.
+    #[inline(always)]
+    pub(super) fn new(matrices: [&'a [f32]; 3], at: usize, rows: usize, width: usize, stride: usize) -> Self {
+        Self { matrices, lines: rows * width.div_ceil(LINE), at, column: 0, width, stride }
+    }
+
+    /// The terms with which all is fetched, at most `most`; what is too much for those is fetched here.
+    #[inline(always)]
+    pub(super) fn terms<S: Simd>(&mut self, s: S, fours: bool, most: usize) -> usize {
+        let room = if fours { most / 4 * 2 } else { most };
+        for _ in room..self.lines {
+            self.fetch(s);
+        }
+        let lines = self.lines.min(room);
+        if fours { lines.div_ceil(2) * 4 } else { lines }
+    }
+
+    /// Fetches the next line of each matrix.
+    #[inline(always)]
+    fn fetch<S: Simd>(&mut self, s: S) {
+        for matrix in self.matrices {
+            if let Some(line) = matrix.get(self.at..) {
+                s.prefetch(line);
+            }
+        }
+        (self.at, self.column) = (self.at + LINE, self.column + LINE);
+        if self.column >= self.width {
+            (self.at, self.column) = (self.at - self.column + self.stride, 0);
+        }
+    }
+}
+
+impl<S: Simd> Beside<S> for Joined<'_> {
+    const SOME: bool = true;
+
+    #[inline(always)]
+    fn turn(&mut self, s: S, place: usize) {
+        if place.is_multiple_of(2) {
+            self.fetch(s);
+        }
     }
 }
 

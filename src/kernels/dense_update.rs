@@ -1,6 +1,7 @@
 //! Gradient and update of a dense layer in one pass: a gradient is stored for as long as its rows are at hand, if at all.
 #![forbid(unsafe_code)]
 
+use super::ahead::Joined;
 #[cfg(feature = "alloc")]
 use super::apply::apply;
 use super::apply::{as_it_is, update_lanes, update_products, update_span};
@@ -414,21 +415,11 @@ impl<S: Simd> Sink<S> for Target<'_, '_> {
     }
 
     #[inline(always)]
-    fn prefetch(&self, s: S, rows: Range<usize>, column: usize, columns: usize) {
-        s.outline(
-            #[inline(always)]
-            |s| {
-                for row in rows {
-                    let start = (row - self.first_row) * self.outputs + column;
-                    for at in (start..start + columns).step_by(S::LANES) {
-                        s.prefetch(&self.band.params[at..]);
-                        for state in &self.band.state[..self.rule.states()] {
-                            s.prefetch(&state[at..]);
-                        }
-                    }
-                }
-            },
-        );
+    fn joined(&self, rows: Range<usize>, column: usize, columns: usize) -> Joined<'_> {
+        let at = (rows.start - self.first_row) * self.outputs + column;
+        // A state that the rule does not use is empty.
+        let [first, second] = &self.band.state;
+        Joined::new([self.band.params, first, second], at, rows.len(), columns, self.outputs)
     }
 
     #[inline(always)]

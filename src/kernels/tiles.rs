@@ -1,7 +1,7 @@
 //! Register tiles of a product, epilogue included: one group of columns at a time, one block of terms, some rows.
 #![forbid(unsafe_code)]
 
-use super::ahead::{Ahead, Lines};
+use super::ahead::{Ahead, Beside, Nothing};
 use super::rows::{Rows, RowsMut, columns_of, load_lanes, prefetch, row_parts, store_lanes};
 use crate::simd::{Simd, Strided, walk, within};
 use core::ops::Range;
@@ -53,20 +53,21 @@ pub(super) const fn shares_turns<S: Simd>() -> bool {
     S::LANES > 1 && S::TILE_ROWS * S::TILE_VECTORS <= 12
 }
 
-/// One tile: `acc[r][v] = Σ a[r][k] · b[k][v·LANES ..]` over one block, `columns` wide: NV whole vectors, or fewer
-/// elements in the last (`PART`). Four terms share a turn of the loop if `fours`. With each turn it fetches some of `lines`, if
-/// `AHEAD`.
+/// Some terms of a tile: `acc[r][v] += a[r][k] · b[k][v·LANES ..]`, `columns` wide: NV whole vectors, or fewer elements in
+/// the last (`PART`). Four terms share a turn of the loop if `fours`. `acc` goes in and out by value, or the compiler keeps
+/// it in memory.
+#[expect(clippy::too_many_arguments, reason = "a tile, what it is made of, and what is done beside it")]
 #[inline(always)]
-pub(super) fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool, const AHEAD: bool>(
+pub(super) fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool, B: Beside<S>>(
     s: S,
+    mut acc: [[S::Vector; NV]; MR],
     fours: bool,
     terms: usize,
     a: Strided<'_>,
     b: Strided<'_>,
     columns: usize,
-    lines: &mut Lines<'_>,
+    beside: &mut B,
 ) -> [[S::Vector; NV]; MR] {
-    let mut acc = [[s.splat(0.0); NV]; MR];
     let columns = if PART { columns } else { NV * S::LANES };
     walk::<MR>(
         fours,
@@ -84,9 +85,7 @@ pub(super) fn tile<S: Simd, const MR: usize, const NV: usize, const PART: bool, 
                 }
             }
             // Behind the loads of a, which become operands with their broadcasts.
-            if AHEAD && place % 2 == 0 {
-                lines.fetch(s);
-            }
+            beside.turn(s, place);
             if fours {
                 // Or the compiler mixes the four, has no register left, and keeps the sums in memory.
                 compiler_fence(Ordering::SeqCst);
@@ -119,18 +118,16 @@ pub(super) fn row_tiles<S: Simd, E: Epilogue<S>, const NV: usize, const PART: bo
             ($($height:literal)*) => {
                 match (rows, lines) {
                     $(($height, Some(lines)) if const { !PART && !OUT_PART && $height == S::TILE_ROWS } => {
-                        within!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, true>(s, left, right, target, row, columns.clone(), lines));
+                        within!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, _>(s, left, right, target, row, columns.clone(), lines));
                     }
                     ($height, None) if const { !PART && !OUT_PART && $height == most_rows::<S>(NV) } => {
-                        let none = Lines::none();
-                        within!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, false>(s, left, right, target, row, columns.clone(), none));
+                        within!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, _>(s, left, right, target, row, columns.clone(), Nothing));
                     }
                     ($height, lines) if const { $height <= most_rows::<S>(NV) && (PART || OUT_PART || $height != S::TILE_ROWS) } => {
                         if let Some(mut lines) = lines {
                             lines.fetch_all(s);
                         }
-                        let none = Lines::none();
-                        within!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, false>(s, left, right, target, row, columns.clone(), none));
+                        within!(s => one_tile::<S, E, $height, NV, PART, OUT_PART, _>(s, left, right, target, row, columns.clone(), Nothing));
                     })*
                     _ => unreachable!("a tile has 1 to most_rows rows"),
                 }
@@ -160,7 +157,7 @@ fn one_tile<
     const NV: usize,
     const PART: bool,
     const OUT_PART: bool,
-    const AHEAD: bool,
+    B: Beside<S>,
 >(
     s: S,
     left: &Left<'_>,
@@ -168,7 +165,7 @@ fn one_tile<
     target: &mut Target<'_, '_, E>,
     row: usize,
     columns: Range<usize>,
-    mut lines: Lines<'_>,
+    mut beside: B,
 ) {
     let Left { a, ref terms, .. } = *left;
     let column = columns.start;
@@ -177,7 +174,8 @@ fn one_tile<
     let start = (row - left.first_row) * a.stride + a.offset + terms.start;
     let from = Strided { data: a.data, start, step: 1, across: a.stride };
     let b = Strided { data: right.b, start: right.from, step: right.stride, across: 0 };
-    let mut acc = tile::<S, MR, NV, PART, AHEAD>(s, shares_turns::<S>(), terms.len(), from, b, width, &mut lines);
+    let zeros = [[s.splat(0.0); NV]; MR];
+    let mut acc = tile::<S, MR, NV, PART, B>(s, zeros, shares_turns::<S>(), terms.len(), from, b, width, &mut beside);
     let to = target.out.tile::<MR>(row, column..column + width);
     if !left.is_first {
         for r in 0..MR {

@@ -5,7 +5,7 @@
 //! numbers over more pages and fewer cache sets than are good.
 #![forbid(unsafe_code)]
 
-use super::ahead::{Ahead, Lines};
+use super::ahead::{Ahead, Beside, Joined, Nothing};
 use super::pack::{GROUP, Right};
 use super::rows::{BLOCK, PANEL, Rows, panel_columns, panel_vectors, row_parts, store_lanes};
 use super::tiles::{shares_turns, tile};
@@ -20,8 +20,8 @@ pub(crate) trait Sink<S: Simd> {
     /// Whether what [`take`](Self::take) reads is too much for the near caches.
     fn is_large(&self) -> bool;
 
-    /// Fetches what will be read with the sums of `rows` from `column` on, `columns` of each.
-    fn prefetch(&self, s: S, rows: Range<usize>, column: usize, columns: usize);
+    /// What will be read with the sums of `rows` from `column` on, `columns` of each.
+    fn joined(&self, rows: Range<usize>, column: usize, columns: usize) -> Joined<'_>;
 
     /// Takes the sums of MR rows from `row` on, NV vectors of each from `column` on.
     fn take<const MR: usize, const NV: usize>(&mut self, s: S, row: usize, column: usize, sums: [[S::Vector; NV]; MR]);
@@ -194,8 +194,8 @@ impl<S: Simd, K: Sink<S>> Sink<S> for Chunk<'_, K> {
     }
 
     #[inline(always)]
-    fn prefetch(&self, s: S, rows: Range<usize>, column: usize, columns: usize) {
-        self.above.prefetch(s, rows, column, columns);
+    fn joined(&self, rows: Range<usize>, column: usize, columns: usize) -> Joined<'_> {
+        self.above.joined(rows, column, columns)
     }
 
     #[inline(always)]
@@ -347,18 +347,16 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
             ($($height:literal)*) => {
                 match (rows, lines) {
                     $(($height, Some(lines)) if const { !PART && $height == S::TILE_ROWS } => {
-                        within!(s => transposed_tile::<S, K, $height, NV, PART, true>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, sums, lines));
+                        within!(s => transposed_tile::<S, K, $height, NV, PART, _>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, sums, lines));
                     }
                     ($height, None) if const { !PART && $height == S::TILE_ROWS } => {
-                        let none = Lines::none();
-                        within!(s => transposed_tile::<S, K, $height, NV, PART, false>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, sums, none));
+                        within!(s => transposed_tile::<S, K, $height, NV, PART, _>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, sums, Nothing));
                     }
                     ($height, lines) if const { $height <= S::TILE_ROWS && (PART || $height != S::TILE_ROWS) } => {
                         if let Some(mut lines) = lines {
                             lines.fetch_all(s);
                         }
-                        let none = Lines::none();
-                        within!(s => transposed_tile::<S, K, $height, NV, PART, false>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, sums, none));
+                        within!(s => transposed_tile::<S, K, $height, NV, PART, _>(s, k, a.tile(k, row, $height), b, row, columns.clone(), sink, sums, Nothing));
                     })*
                     _ => unreachable!("a tile has 1 to TILE_ROWS rows"),
                 }
@@ -372,7 +370,7 @@ fn band_tiles<S: Simd, K: Sink<S>, const NV: usize, const PART: bool>(
 /// One tile of Aᵀ·B: `Σ a[k][r] · b[k][column ..]`, over all blocks of k.
 #[expect(clippy::too_many_arguments, reason = "two matrices, the part of them that is meant, and what comes next")]
 #[inline(always)]
-fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const PART: bool, const AHEAD: bool>(
+fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const PART: bool, B: Beside<S>>(
     s: S,
     terms: usize,
     a: Strided<'_>,
@@ -381,20 +379,27 @@ fn transposed_tile<S: Simd, K: Sink<S>, const MR: usize, const NV: usize, const 
     columns: Range<usize>,
     sink: &mut K,
     sums: &mut [f32],
-    mut lines: Lines<'_>,
+    mut beside: B,
 ) {
     let column = columns.start;
     let columns = if PART { columns.len() } else { NV * S::LANES };
-    if sink.is_large() {
-        sink.prefetch(s, row..row + MR, column, columns);
-    }
     let mut total = [[s.splat(0.0); NV]; MR];
-    let b_from = b.at(column);
+    let (b_from, fours) = (b.at(column), B::SOME && shares_turns::<S>());
     for first in (0..terms).step_by(BLOCK) {
         let terms = BLOCK.min(terms - first);
         let a = Strided { start: a.start + first * a.step, ..a };
         let b = Strided { data: b.data, start: first * b.stride + b_from, step: b.stride, across: 0 };
-        let acc = tile::<S, MR, NV, PART, AHEAD>(s, AHEAD && shares_turns::<S>(), terms, a, b, columns, &mut lines);
+        let (mut acc, mut done) = ([[s.splat(0.0); NV]; MR], 0);
+        if first == 0 && sink.is_large() {
+            let mut joined = sink.joined(row..row + MR, column, columns);
+            done = joined.terms(s, fours, if B::SOME { terms } else { 0 });
+            if B::SOME {
+                acc = tile::<S, MR, NV, PART, _>(s, acc, fours, done, a, b, columns, &mut joined);
+            }
+        }
+        let a = Strided { start: a.start + done * a.step, ..a };
+        let b = Strided { start: b.start + done * b.step, ..b };
+        acc = tile::<S, MR, NV, PART, B>(s, acc, fours, terms - done, a, b, columns, &mut beside);
         if first == 0 {
             total = acc;
         } else {
