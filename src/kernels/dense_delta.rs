@@ -119,9 +119,9 @@ fn outer<S: Simd>(s: S, delta: Rows<'_>, weights: &[f32], out: &mut RowsMut<'_>,
     } else {
         // What stands for y is not read.
         outer_columns::<S, false>(s, delta, weights, out, delta);
+        let rows = 0..out.count();
+        epilogue.pass(s, out, rows, 0..weights.len());
     }
-    let rows = 0..out.count();
-    epilogue.settle(s, out, rows, 0..weights.len());
 }
 
 /// Weights stay in registers while the rows pass by.
@@ -171,33 +171,50 @@ fn outer_group<S: Simd, const NV: usize, const PART: bool, const RELU: bool>(
     }
 }
 
-/// Multiplies by the slope of the activation whose values are `y`: that of ReLU
-/// in registers, others in a pass over what was just stored.
+/// Multiplies by the slope of the activation whose values are `y`: in registers where
+/// it is short, else in a pass over what was just stored.
 struct Slope<'a> {
     y: Rows<'a>,
     activation: Activation,
 }
 
+impl Slope<'_> {
+    /// The values where `lanes` of the elements in `row` are, from `column` on.
+    #[inline(always)]
+    fn values<S: Simd>(&self, s: S, row: usize, column: usize, lanes: usize) -> S::Vector {
+        load_lanes(s, self.y.part(row, column..column + lanes), lanes)
+    }
+
+    /// Multiplies what was stored.
+    #[inline(always)]
+    fn pass<S: Simd>(&self, s: S, stored: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>) {
+        if self.activation == Activation::Linear {
+            return;
+        }
+        // With nothing between them all rows are one: narrow ones share vectors.
+        let dense = columns.len() == stored.stride && columns.len() == self.y.stride;
+        let together = if dense { rows.len().max(1) } else { 1 };
+        let columns = columns.start..columns.end + (together - 1) * stored.stride;
+        for row in rows.step_by(together) {
+            slopes(s, self.activation, stored.part_mut(row, columns.clone()), self.y.part(row, columns.clone()));
+        }
+    }
+}
+
 impl<S: Simd> Epilogue<S> for Slope<'_> {
     #[inline(always)]
     fn value(&self, s: S, row: usize, column: usize, lanes: usize, sum: S::Vector) -> S::Vector {
-        if self.activation == Activation::Relu {
-            Activation::Relu.delta(s, sum, load_lanes(s, self.y.part(row, column..column + lanes), lanes))
-        } else {
-            sum
+        match self.activation {
+            Activation::Relu => Activation::Relu.delta(s, sum, self.values(s, row, column, lanes)),
+            Activation::Tanh => Activation::Tanh.delta(s, sum, self.values(s, row, column, lanes)),
+            _ => sum,
         }
     }
 
     #[inline(always)]
     fn settle(&self, s: S, stored: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>) {
-        if !matches!(self.activation, Activation::Linear | Activation::Relu) {
-            // With nothing between them all rows are one: narrow ones share vectors.
-            let dense = columns.len() == stored.stride && columns.len() == self.y.stride;
-            let together = if dense { rows.len().max(1) } else { 1 };
-            let columns = columns.start..columns.end + (together - 1) * stored.stride;
-            for row in rows.step_by(together) {
-                slopes(s, self.activation, stored.part_mut(row, columns.clone()), self.y.part(row, columns.clone()));
-            }
+        if !matches!(self.activation, Activation::Relu | Activation::Tanh) {
+            self.pass(s, stored, rows, columns);
         }
     }
 }
