@@ -494,9 +494,9 @@ mod tests {
         let optimizers: [Optimizer; 4] =
             [sgd.into(), sgd.momentum(0.9).into(), sgd.nesterov(0.9).into(), Adam::new(0.01).into()];
         let sizes = [
-            [(5, 200, 40), (33, 64, 128), (9, 131, 17), (3, 26, 170), (4, 30, 400), (7, 90, 2)],
-            // One sample, and what is packed, with a whole chunk at the end and less than a tile.
-            [(1, 70, 45), (1, 33, 64), (1, 5, 3), (1, 40, 1), (90, 216, 203), (85, 147, 200)],
+            [(5, 200, 40), (33, 64, 128), (9, 131, 17), (3, 26, 170), (4, 30, 400), (7, 90, 2), (1, 40, 1)],
+            // One sample; what is packed, with a whole chunk at the end and less than a tile; and more than the near caches hold.
+            [(1, 70, 45), (1, 33, 64), (1, 5, 3), (90, 216, 203), (85, 147, 200), (73, 300, 230), (2, 300, 230)],
         ];
         for (batch, inputs, outputs) in sizes.into_iter().flatten() {
             let mut rng = Rng::new(1);

@@ -54,7 +54,7 @@ pub(super) const fn shares_turns<S: Simd>() -> bool {
 }
 
 /// Some terms of a tile: `acc[r][v] += a[r][k] · b[k][v·LANES ..]`, `columns` wide: NV whole vectors, or fewer elements in
-/// the last (`PART`). Four terms share a turn of the loop if `fours`. `acc` goes in and out by value, or the compiler keeps
+/// the last (`PART`). Four terms share a turn of the loop if `fours`; with each `beside` does some of what it has. `acc` goes in and out by value, or the compiler keeps
 /// it in memory.
 #[expect(clippy::too_many_arguments, reason = "a tile, what it is made of, and what is done beside it")]
 #[inline(always)]

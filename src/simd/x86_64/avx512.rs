@@ -56,8 +56,8 @@ impl<const FUSED: bool> Avx512<FUSED> {
     }
 }
 
-/// √a, correctly rounded. The square root's own unit takes twelve cycles for a vector, in which it can't divide; this takes
-/// ten instructions of those that many run in a cycle.
+/// √a, correctly rounded. The square root's own unit takes twelve cycles for a vector, in which it can't divide; this is a
+/// dozen instructions, of which two begin in a cycle.
 ///
 /// # Safety
 /// The CPU has AVX-512F.
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "2³⁵ roots: a minute"]
+    #[ignore = "2³⁵ roots: half a minute"]
     fn a_root_is_right_whatever_the_estimate() {
         roots_are_right(1);
     }
