@@ -143,6 +143,11 @@ pub(crate) trait Simd: Lanes + Send + Sync {
     fn load_part(self, x: &[f32]) -> Self::Vector;
     /// Writes the first `to.len()` lanes; `to` has at most `LANES` elements.
     fn store_part(self, v: Self::Vector, to: &mut [f32]);
+    /// As [`store_part`](Simd::store_part), where what lies beside `to` is read soon: in an update in place.
+    #[inline(always)]
+    fn store_part_in_place(self, v: Self::Vector, to: &mut [f32]) {
+        self.store_part(v, to);
+    }
 
     /// The first lane.
     fn first(self, v: Self::Vector) -> f32;
@@ -256,6 +261,9 @@ mod tests {
             s.store(s.load_part(&x[1..1 + len]), &mut S::chunks_mut(&mut read).0[0]);
             let mut written = [-1.0; 18];
             s.store_part(s.load(&S::chunks(&x).0[0]), &mut written[1..1 + len]);
+            let mut in_place = [-1.0; 18];
+            s.store_part_in_place(s.load(&S::chunks(&x).0[0]), &mut in_place[1..1 + len]);
+            assert_eq!(in_place, written, "{len}");
             for lane in 0..S::LANES {
                 assert_eq!(read[lane].to_bits(), if lane < len { x[1 + lane] } else { 0.0 }.to_bits(), "{len}, {lane}");
             }
@@ -366,9 +374,14 @@ mod tests {
         fn store<S: Simd>(s: S) {
             s.store_part(s.splat(1.0), &mut [0.0; 17][..S::LANES + 1]);
         }
+        #[inline(always)]
+        fn store_in_place<S: Simd>(s: S) {
+            s.store_part_in_place(s.splat(1.0), &mut [0.0; 17][..S::LANES + 1]);
+        }
         for isa in Isa::available() {
             is_refused(isa, |isa| dispatch!(isa, s => load(s)));
             is_refused(isa, |isa| dispatch!(isa, s => store(s)));
+            is_refused(isa, |isa| dispatch!(isa, s => store_in_place(s)));
         }
     }
 }

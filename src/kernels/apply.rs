@@ -1,7 +1,7 @@
 //! The rule of an optimizer, applied to gradients that lie in registers or in memory.
 #![forbid(unsafe_code)]
 
-use super::rows::{load_lanes, store_lanes};
+use super::rows::{load_lanes, store_lanes_in_place};
 use crate::Isa;
 use crate::optimizer::Rule;
 use crate::parts;
@@ -27,9 +27,9 @@ pub(super) fn update_lanes<S: Simd>(
         _ => [load_lanes(s, parts::from(state[0], at), lanes), load_lanes(s, parts::from(state[1], at), lanes)],
     };
     let (w, new) = rule.update(s, gradient, w, old);
-    store_lanes(s, w, params, lanes);
+    store_lanes_in_place(s, w, params, lanes);
     for (state, new) in state.iter_mut().zip(new).take(rule.states()) {
-        store_lanes(s, new, parts::from_mut(state, at), lanes);
+        store_lanes_in_place(s, new, parts::from_mut(state, at), lanes);
     }
 }
 

@@ -282,7 +282,7 @@ fn over_row<S: Simd>(s: S, row: &mut [f32], delta: &[f32], f: impl Fn(S::Vector,
         s.store(f(s.load(row), s.load(delta)), row);
     }
     if !end.is_empty() {
-        s.store_part(f(s.load_part(end), s.load_part(delta_end)), end);
+        s.store_part_in_place(f(s.load_part(end), s.load_part(delta_end)), end);
     }
 }
 
@@ -298,8 +298,8 @@ fn over_both<S: Simd>(s: S, a: &mut [f32], b: &mut [f32], f: impl Fn(S::Vector, 
     }
     if !a_end.is_empty() {
         let (new_a, new_b) = f(s.load_part(a_end), s.load_part(b_end));
-        s.store_part(new_a, a_end);
-        s.store_part(new_b, b_end);
+        s.store_part_in_place(new_a, a_end);
+        s.store_part_in_place(new_b, b_end);
     }
 }
 

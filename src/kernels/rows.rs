@@ -182,6 +182,16 @@ pub(crate) fn store_lanes<S: Simd>(s: S, v: S::Vector, to: &mut [f32], lanes: us
     }
 }
 
+/// [`store_lanes`], where what lies beside is read soon: in an update in place.
+#[inline(always)]
+pub(crate) fn store_lanes_in_place<S: Simd>(s: S, v: S::Vector, to: &mut [f32], lanes: usize) {
+    match lanes {
+        _ if S::LANES == 1 && !parts::PANICS => s.store_part_in_place(v, to),
+        lanes if lanes == S::LANES => s.store(v, &mut S::chunks_mut(to).0[0]),
+        lanes => s.store_part_in_place(v, &mut to[..lanes]),
+    }
+}
+
 /// NV vectors from `x`; with `PART` the last may be short.
 #[inline(always)]
 pub(super) fn columns_of<S: Simd, const NV: usize, const PART: bool>(s: S, x: &[f32]) -> [S::Vector; NV] {

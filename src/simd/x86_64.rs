@@ -105,7 +105,8 @@ macro_rules! token {
                     // SAFETY: `self` exists, so `new` found the features. A pointer comes from
                     // an array of LANES elements, or from a slice under a mask of as many
                     // lanes as it has (`first_lanes` and `first_bits` check that it has no
-                    // more than LANES); lanes that are masked out are not touched.
+                    // more than LANES); lanes that are masked out are not touched. What is
+                    // stored in pieces checks that, too.
                     unsafe { $memory_body }
                 }
             )*

@@ -37,6 +37,7 @@ token! {
         store_part = |v: vector, to: slice_mut| -> unit {
             _mm256_maskstore_ps(to.as_mut_ptr(), first_lanes(to.len()), v);
         }
+        store_part_in_place = |v: vector, to: slice_mut| -> unit { store_pieces8(v, to) }
         first = |v: vector| -> float { _mm256_cvtss_f32(v) }
         fold = |sums: partials| -> float { fold8(_mm256_add_ps(sums[0], sums[1])) }
     }
@@ -60,6 +61,39 @@ unsafe fn first_lanes(n: usize) -> __m256i {
     assert!(n <= 8, "a part has at most as many elements as the vector has lanes");
     // SAFETY: the caller has AVX; `n <= 8` was checked, so 8 - n .. 16 - n lies in ROW.
     unsafe { _mm256_loadu_si256(ROW.as_ptr().add(8 - n).cast()) }
+}
+
+/// Writes the first `to.len()` lanes, at most 8, without a mask. Loads wait for a masked store that is on its way as if it
+/// wrote the whole vector, though what they read is beside its lanes: 8 ns a row, where rows of few numbers are updated
+/// one after the other.
+///
+/// # Safety
+/// The CPU has AVX.
+#[inline(always)]
+pub(super) unsafe fn store_pieces8(v: __m256, to: &mut [f32]) {
+    let len = to.len();
+    assert!(len <= 8, "a part has at most as many elements as the vector has lanes");
+    let to = to.as_mut_ptr();
+    // SAFETY: the caller has AVX; the pieces are as long as `to`, together.
+    unsafe {
+        if len == 8 {
+            return _mm256_storeu_ps(to, v);
+        }
+        let (mut rest, mut at) = (_mm256_castps256_ps128(v), 0);
+        if len & 4 != 0 {
+            _mm_storeu_ps(to, rest);
+            rest = _mm256_extractf128_ps::<1>(v);
+            at = 4;
+        }
+        if len & 2 != 0 {
+            _mm_storel_pd(to.add(at).cast(), _mm_castps_pd(rest));
+            rest = _mm_movehl_ps(rest, rest);
+            at += 2;
+        }
+        if len & 1 != 0 {
+            _mm_store_ss(to.add(at), rest);
+        }
+    }
 }
 
 /// Adds eight lanes: those 4 apart, then 2, then 1.

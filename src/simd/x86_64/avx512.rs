@@ -1,6 +1,6 @@
 //! AVX-512F.
 
-use super::avx2::fold8;
+use super::avx2::{fold8, store_pieces8};
 use crate::simd::{Lanes, Simd};
 use core::arch::x86_64::*;
 
@@ -40,6 +40,7 @@ token! {
         store_part = |v: vector, to: slice_mut| -> unit {
             _mm512_mask_storeu_ps(to.as_mut_ptr(), first_bits(to.len()), v);
         }
+        store_part_in_place = |v: vector, to: slice_mut| -> unit { store_pieces16(v, to) }
         first = |v: vector| -> float { _mm512_cvtss_f32(v) }
         fold = |sums: partials| -> float {
             let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sums[0])));
@@ -97,6 +98,25 @@ unsafe fn root_from(a: __m512, estimate: __m512) -> __m512 {
         let rest = _mm512_fnmadd_ps(g, h, half);
         let (g, h) = (_mm512_fmadd_ps(g, rest, g), _mm512_fmadd_ps(h, rest, h));
         _mm512_fmadd_ps(_mm512_fnmadd_ps(g, g, a), h, g)
+    }
+}
+
+/// Writes the first `to.len()` lanes, at most 16, without a mask: see [`store_pieces8`].
+///
+/// # Safety
+/// The CPU has AVX-512F.
+#[inline(always)]
+unsafe fn store_pieces16(v: __m512, to: &mut [f32]) {
+    // SAFETY: the caller has AVX-512F; an array has the length it is split at.
+    unsafe {
+        let first = _mm512_castps512_ps256(v);
+        let Some((to, rest)) = to.split_first_chunk_mut::<8>() else {
+            return store_pieces8(first, to);
+        };
+        _mm256_storeu_ps(to.as_mut_ptr(), first);
+        if !rest.is_empty() {
+            store_pieces8(_mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v))), rest);
+        }
     }
 }
 
