@@ -210,13 +210,49 @@ fn of_one_sample<S: Simd>(
             rule.known(
                 #[inline(always)]
                 |rule| {
-                    for (row, &x) in weights.clone().zip(&x.row(0)[weights.clone()]) {
-                        update_products(s, &rule, params, state, (row - first) * delta.len(), delta, x);
+                    let (x, outputs) = (&x.row(0)[weights.clone()], delta.len());
+                    let at = (weights.start - first) * outputs;
+                    if outputs < 2 * S::LANES && !outputs.is_multiple_of(S::LANES) {
+                        return update_side_by_side(s, &rule, params, state, at, x, delta);
+                    }
+                    for (row, &x) in x.iter().enumerate() {
+                        update_products(s, &rule, params, state, at + row * outputs, delta, x);
                     }
                 },
             );
         },
     );
+}
+
+/// Applies the rule to rows of fewer than two vectors, from `at` on, with the products of `x` and `delta`: side by side, so
+/// that an optimizer's divisions and roots meet full vectors.
+#[inline(always)]
+fn update_side_by_side<S: Simd>(
+    s: S,
+    rule: &Rule,
+    params: &mut [f32],
+    state: &mut [&mut [f32]; 2],
+    mut at: usize,
+    x: &[f32],
+    delta: &[f32],
+) {
+    let mut padded = [0.0; 32];
+    padded[..delta.len()].copy_from_slice(delta);
+    let delta_vectors = columns_of::<S, 2, false>(s, &padded);
+    let mut products = [0.0; SMALL_CHUNK];
+    for x in x.chunks((SMALL_CHUNK - padded.len()) / delta.len()) {
+        for (row, &x) in x.iter().enumerate() {
+            // The next row writes over what this one does beyond its end.
+            let row = &mut products[row * delta.len()..][..2 * S::LANES];
+            for v in 0..2 {
+                let product = s.mul_add(s.splat(x), delta_vectors[v], s.splat(0.0));
+                store_lanes(s, product, &mut row[v * S::LANES..], S::LANES);
+            }
+        }
+        let products = &products[..x.len() * delta.len()];
+        update_span(s, rule, params, state, at, products, as_it_is);
+        at += products.len();
+    }
 }
 
 /// Floats of gradient that lie in a first-level cache, with room for what they are made of.
@@ -495,6 +531,8 @@ mod tests {
             [sgd.into(), sgd.momentum(0.9).into(), sgd.nesterov(0.9).into(), Adam::new(0.01).into()];
         let sizes = [
             [(5, 200, 40), (33, 64, 128), (9, 131, 17), (3, 26, 170), (4, 30, 400), (7, 90, 2), (1, 40, 1)],
+            // One sample, rows side by side.
+            [(1, 70, 10), (1, 500, 3), (1, 90, 13), (1, 100, 23), (1, 9, 31), (1, 1, 2), (1, 41, 17)],
             // One sample; what is packed, with a whole chunk at the end and less than a tile; and more than the near caches hold.
             [(1, 70, 45), (1, 33, 64), (1, 5, 3), (90, 216, 203), (85, 147, 200), (73, 300, 230), (2, 300, 230)],
         ];
