@@ -76,8 +76,9 @@ fn far<S: Lanes>(s: S, a: S::Vector) -> S::Vector {
 fn bell<S: Lanes>(s: S, a: S::Vector) -> (S::Vector, S::Vector) {
     let upper = upper_half(s, a);
     let minus_half = s.splat(-0.5);
-    let high = s.mul(s.mul(upper, upper), minus_half);
-    let low = s.mul(s.mul(s.sub(a, upper), s.add(a, upper)), minus_half);
+    let half = s.mul(upper, minus_half);
+    let high = s.mul(half, upper);
+    let low = s.mul(s.sub(a, upper), s.mul_add(a, minus_half, half));
     let (p, power) = reduce_sum(s, high, low, 40);
     (p, s.from_bits(power))
 }
@@ -93,9 +94,10 @@ pub(crate) fn gelu<S: Lanes>(s: S, x: S::Vector) -> S::Vector {
     let (p, power) = bell(s, a);
     let (c, rest) = (s.splat(FAR[0]), far(s, a));
     let tail = s.add(c, s.mul_add(p, s.add(c, rest), rest));
-    // Normal up to the last product, which rounds to a subnormal where it must.
-    let tail = s.mul(s.mul(tail, power), s.splat(TWO_POW_MINUS_40));
-    let outer = s.select(s.gt(x, s.splat(0.0)), s.sub(x, tail), s.neg(tail));
+    // Normal up to the last product, which rounds to a subnormal where it must. Above 0 that is nothing beside x; −0 has
+    // no part in a sum, but for its sign.
+    let above = s.max(s.splat(-0.0), x);
+    let outer = s.mul_add(s.mul(tail, power), s.splat(-TWO_POW_MINUS_40), above);
     s.select(s.gt(a, s.splat(SPLIT)), outer, inner)
 }
 
