@@ -236,11 +236,10 @@ fn update_side_by_side<S: Simd>(
     x: &[f32],
     delta: &[f32],
 ) {
-    let mut padded = [0.0; 32];
-    padded[..delta.len()].copy_from_slice(delta);
-    let delta_vectors = columns_of::<S, 2, false>(s, &padded);
+    let first = delta.len().min(S::LANES);
+    let delta_vectors = [load_lanes(s, delta, first), s.load_part(&delta[first..])];
     let mut products = [0.0; SMALL_CHUNK];
-    for x in x.chunks((SMALL_CHUNK - padded.len()) / delta.len()) {
+    for x in x.chunks((SMALL_CHUNK - 2 * S::LANES) / delta.len()) {
         for (row, &x) in x.iter().enumerate() {
             // The next row writes over what this one does beyond its end.
             let row = &mut products[row * delta.len()..][..2 * S::LANES];
