@@ -1,7 +1,7 @@
 //! The rule of an optimizer, applied to gradients that lie in registers or in memory.
 #![forbid(unsafe_code)]
 
-use super::rows::{load_lanes, store_lanes_in_place};
+use super::rows::{load_lanes, store_lanes, store_lanes_in_place};
 use crate::Isa;
 use crate::optimizer::Rule;
 use crate::parts;
@@ -102,6 +102,36 @@ pub(super) fn update_products<S: Simd>(
         #[inline(always)]
         |number| s.mul_add(s.splat(factor), number, s.splat(0.0)),
     );
+}
+
+/// Applies the rule to rows of fewer than two vectors, from `at` on, with the products of `x` and `delta`: side by side, so
+/// that an optimizer's divisions and roots meet full vectors.
+#[inline(always)]
+pub(super) fn update_side_by_side<S: Simd>(
+    s: S,
+    rule: &Rule,
+    params: &mut [f32],
+    state: &mut [&mut [f32]; 2],
+    mut at: usize,
+    x: &[f32],
+    delta: &[f32],
+) {
+    let first = delta.len().min(S::LANES);
+    let delta_vectors = [load_lanes(s, delta, first), s.load_part(&delta[first..])];
+    let mut products = [0.0; 512];
+    for x in x.chunks((products.len() - 2 * S::LANES) / delta.len()) {
+        for (row, &x) in x.iter().enumerate() {
+            // The next row writes over what this one does beyond its end.
+            let row = &mut products[row * delta.len()..][..2 * S::LANES];
+            for v in 0..2 {
+                let product = s.mul_add(s.splat(x), delta_vectors[v], s.splat(0.0));
+                store_lanes(s, product, &mut row[v * S::LANES..], S::LANES);
+            }
+        }
+        let products = &products[..x.len() * delta.len()];
+        update_span(s, rule, params, state, at, products, as_it_is);
+        at += products.len();
+    }
 }
 
 /// The gradient of numbers that are gradients.

@@ -4,7 +4,7 @@
 use super::ahead::Joined;
 #[cfg(feature = "alloc")]
 use super::apply::apply;
-use super::apply::{as_it_is, update_lanes, update_products, update_span};
+use super::apply::{as_it_is, update_lanes, update_products, update_side_by_side, update_span};
 #[cfg(feature = "alloc")]
 use super::penalty::penalize;
 use super::penalty::penalize_in;
@@ -222,36 +222,6 @@ fn of_one_sample<S: Simd>(
             );
         },
     );
-}
-
-/// Applies the rule to rows of fewer than two vectors, from `at` on, with the products of `x` and `delta`: side by side, so
-/// that an optimizer's divisions and roots meet full vectors.
-#[inline(always)]
-fn update_side_by_side<S: Simd>(
-    s: S,
-    rule: &Rule,
-    params: &mut [f32],
-    state: &mut [&mut [f32]; 2],
-    mut at: usize,
-    x: &[f32],
-    delta: &[f32],
-) {
-    let first = delta.len().min(S::LANES);
-    let delta_vectors = [load_lanes(s, delta, first), s.load_part(&delta[first..])];
-    let mut products = [0.0; SMALL_CHUNK];
-    for x in x.chunks((SMALL_CHUNK - 2 * S::LANES) / delta.len()) {
-        for (row, &x) in x.iter().enumerate() {
-            // The next row writes over what this one does beyond its end.
-            let row = &mut products[row * delta.len()..][..2 * S::LANES];
-            for v in 0..2 {
-                let product = s.mul_add(s.splat(x), delta_vectors[v], s.splat(0.0));
-                store_lanes(s, product, &mut row[v * S::LANES..], S::LANES);
-            }
-        }
-        let products = &products[..x.len() * delta.len()];
-        update_span(s, rule, params, state, at, products, as_it_is);
-        at += products.len();
-    }
 }
 
 /// Floats of gradient that lie in a first-level cache, with room for what they are made of.
