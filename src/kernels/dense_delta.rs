@@ -5,9 +5,9 @@
 use super::activate::slopes;
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
-use super::gemm::product;
-use super::pack::Right;
-use super::rows::{Rows, RowsMut, columns_of, load_lanes, store_lanes};
+use super::gemm::{is_large, product};
+use super::pack::{Right, load_square};
+use super::rows::{BLOCK, Rows, RowsMut, columns_of, load_lanes, store_lanes};
 use super::swapped::{should_swap, swapped};
 use super::tiles::Epilogue;
 use crate::Isa;
@@ -104,11 +104,59 @@ fn turned<S: Simd>(
     scratch: &mut [f32],
     epilogue: &Slope<'_>,
 ) {
-    if should_swap::<S>(out.count(), delta.width, out.width, scratch.len()) {
+    if S::LANES > 1 && out.count() == 1 && !is_large(delta.width, out.width) {
+        of_one_sample(s, delta.row(0), weights, out, epilogue);
+    } else if should_swap::<S>(out.count(), delta.width, out.width, scratch.len()) {
         swapped(s, delta, weights, out, scratch, epilogue);
     } else {
         product(s, delta, Right::Transposed(weights), out, scratch, epilogue);
     }
+}
+
+/// A single sample: squares of the weights are turned, and meet its deltas, in registers.
+#[inline(always)]
+fn of_one_sample<S: Simd>(s: S, delta: &[f32], weights: Rows<'_>, out: &mut RowsMut<'_>, epilogue: &Slope<'_>) {
+    let inputs = out.width;
+    s.outline(
+        #[inline(always)]
+        |s| {
+            for column in (0..inputs).step_by(S::LANES) {
+                let lanes = S::LANES.min(inputs - column);
+                let rows = Rows { data: &weights.data[column * weights.stride..], ..weights };
+                let mut total = s.splat(0.0);
+                for (index, terms) in delta.chunks(BLOCK).enumerate() {
+                    let sum = products_of_squares(s, terms, Rows { offset: index * BLOCK, ..rows }, lanes);
+                    total = if index == 0 { sum } else { s.add(total, sum) };
+                }
+                let value = epilogue.value(s, 0, column, lanes, total);
+                store_lanes(s, value, out.part_mut(0, column..column + lanes), lanes);
+            }
+        },
+    );
+    epilogue.settle(s, out, 0..1, 0..inputs);
+}
+
+/// `Σ delta[k] · w[r][k]` in lane r, for the first `rows` rows of `w`, at most LANES.
+#[inline(always)]
+fn products_of_squares<S: Simd>(s: S, delta: &[f32], w: Rows<'_>, rows: usize) -> S::Vector {
+    let mut sum = s.splat(0.0);
+    for (at, delta) in (w.offset..).step_by(S::LANES).zip(delta.chunks(S::LANES)) {
+        let from = Rows { offset: at, width: delta.len(), ..w };
+        if rows == S::LANES && delta.len() == S::LANES {
+            let square = load_square(s, from, S::LANES, S::LANES);
+            for k in 0..S::LANES {
+                sum = s.mul_add(s.splat(delta[k]), square[k], sum);
+            }
+        } else {
+            let square = load_square(s, from, rows, delta.len());
+            for k in 0..S::LANES {
+                if k < delta.len() {
+                    sum = s.mul_add(s.splat(delta[k]), square[k], sum);
+                }
+            }
+        }
+    }
+    sum
 }
 
 /// A product of a single term: a column of deltas times a column of weights.
@@ -215,6 +263,41 @@ impl<S: Simd> Epilogue<S> for Slope<'_> {
     fn settle(&self, s: S, stored: &mut RowsMut<'_>, rows: Range<usize>, columns: Range<usize>) {
         if !matches!(self.activation, Activation::Relu | Activation::Tanh) {
             self.pass(s, stored, rows, columns);
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::dense_delta;
+    use crate::kernels::forward_scratch_len;
+    use crate::{Activation, Isa, Rng};
+
+    /// Whole squares of weights and parts of such, one block of terms and two, for every kind of slope.
+    #[test]
+    fn a_sample_by_itself_has_the_bits_it_has_in_a_batch() {
+        const BATCH: usize = 9;
+        for outputs in (1..=19).chain([31, 32, 33, 48, 256, 259]) {
+            for inputs in (1..=19).chain([31, 32, 33, 40, 64, 100]) {
+                let mut rng = Rng::new((outputs * inputs) as u64);
+                let mut numbers = |len: usize| -> Vec<f32> { (0..len).map(|_| 2.0 * rng.uniform() - 1.0).collect() };
+                let (delta, weights, y) =
+                    (numbers(BATCH * outputs), numbers(inputs * outputs), numbers(BATCH * inputs));
+                let mut scratch = vec![f32::NAN; forward_scratch_len(outputs)];
+                for activation in [Activation::Linear, Activation::Relu, Activation::Tanh, Activation::Sigmoid] {
+                    for isa in Isa::available() {
+                        let mut below = |samples: usize| {
+                            let mut below = vec![f32::NAN; samples * inputs];
+                            let (delta, y) = (&delta[..samples * outputs], &y[..samples * inputs]);
+                            dense_delta(isa, delta, outputs, &weights, y, activation, &mut below, &mut scratch)
+                                .unwrap();
+                            below
+                        };
+                        let (alone, batch) = (below(1), below(BATCH));
+                        assert!(alone == batch[..inputs], "{isa}: {outputs} to {inputs}, {activation:?}");
+                    }
+                }
+            }
         }
     }
 }
