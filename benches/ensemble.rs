@@ -12,7 +12,7 @@
 //! Then, members side by side, a lane each: 6-64-8-4, one sample, against a loop over solo steps of the same 64
 //! networks, on one thread.
 //!
-//! It fails if members side by side are less than 2 times as fast as the loop, and if 64 `seed` networks on two threads
+//! It fails if members side by side are less than 2 times as fast as the loop (with Adam 1.5 times), and if 64 `seed` networks on two threads
 //! stay below their 0.95 though `peak` reaches 0.95: less says that the cores are not idle.
 
 mod peak;
@@ -38,6 +38,9 @@ const SHARE: f64 = 0.95;
 
 /// How many times faster than a loop members side by side shall be.
 const FASTER: f64 = 2.0;
+
+/// The same with Adam, whose roots and quotients fill whole vectors in either, and take the divider as long.
+const FASTER_WITH_ADAM: f64 = 1.5;
 
 /// Batches that are cycled.
 const BATCHES: usize = 8;
@@ -246,8 +249,9 @@ fn side_by_side() -> Vec<String> {
             let ns = |candidate: &Candidate| candidate.median() * 1e9 / MEMBERS as f64;
             let faster = alone.ratio(together);
             println!("{name:<24}{:>14}{:>14.1}{:>14.1}{faster:>10.2}", isa.name(), ns(alone), ns(together));
-            if budget > Duration::ZERO && faster < FASTER {
-                failures.push(format!("{name} on {isa}: {faster:.2} times as fast as a loop, not {FASTER}"));
+            let least = if matches!(kind.optimizer, Optimizer::Adam(_)) { FASTER_WITH_ADAM } else { FASTER };
+            if budget > Duration::ZERO && faster < least {
+                failures.push(format!("{name} on {isa}: {faster:.2} times as fast as a loop, not {least}"));
             }
         }
     }
