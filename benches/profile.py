@@ -39,6 +39,8 @@ PARTS = {
     "optimizer": "the optimizer",
 }
 WALK, PACK = "simd/walk", "kernels/pack"
+# The function that walks over the terms of a tile.
+TILE = "kernels/tiles", "tile"
 # Functions that pack, too.
 COPIES = {"copy_columns": "kernels/transposed", "turn_back": "kernels/swapped"}
 TILES, PACKING, FUNCTIONS = "multiply-adds of tiles", "packing", "activations, their slopes and the loss"
@@ -62,7 +64,7 @@ def check():
     """That what is named above is still there: all of it would be `other` otherwise."""
     for file in (*PRODUCTS, *PARTS, WALK, PACK):
         text_of(file)
-    for function, file in COPIES.items():
+    for function, file in (*COPIES.items(), reversed(TILE)):
         if f"fn {function}" not in text_of(file):
             sys.exit(f"{function} is named here, and isn't in {file}.rs any more")
 
@@ -127,8 +129,10 @@ def place(chain):
     """Where code belongs that was inlined so, innermost first: files of the crate, and functions."""
     text = " ".join(f"{file} {function}" for file, function in chain)
     product = next((product for file, product in PRODUCTS.items() if file.removeprefix("kernels/") in text), "other")
-    files = [file for file, _ in chain if file and not file.startswith("simd/x86_64") and file != "simd/isa"]
-    if WALK in files:
+    own = [frame for frame in chain if frame[0] and not frame[0].startswith("simd/x86_64") and frame[0] != "simd/isa"]
+    files = [file for file, _ in own]
+    # Of loops that a compiler has unrolled some of the code is that of what calls the walk.
+    if WALK in files or own and own[0][0] == TILE[0] and re.search(rf"\b{TILE[1]}\b", own[0][1]):
         return product, TILES
     if PACK in files or re.search("|".join(COPIES), text):
         return product, PACKING
