@@ -124,8 +124,10 @@ pub(super) fn update_side_by_side<S: Simd>(
             // The next row writes over what this one does beyond its end.
             let row = &mut products[row * delta.len()..][..2 * S::LANES];
             for v in 0..2 {
-                let product = s.mul_add(s.splat(x), delta_vectors[v], s.splat(0.0));
-                store_lanes(s, product, &mut row[v * S::LANES..], S::LANES);
+                if v * S::LANES < delta.len() {
+                    let product = s.mul_add(s.splat(x), delta_vectors[v], s.splat(0.0));
+                    store_lanes(s, product, &mut row[v * S::LANES..], S::LANES);
+                }
             }
         }
         let products = &products[..x.len() * delta.len()];
