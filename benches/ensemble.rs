@@ -12,8 +12,8 @@
 //! Then, members side by side, a lane each: 6-64-8-4, one sample, against a loop over solo steps of the same 64
 //! networks, on one thread.
 //!
-//! It fails if members side by side are less than 2 times as fast as the loop (with Adam 1.5 times), and if 64 `seed` networks on two threads
-//! stay below their 0.95 though `peak` reaches 0.95: less says that the cores are not idle.
+//! It fails if members side by side are less than 2 times as fast as the loop (with Adam 1.5 times), and if 64 `seed`
+//! networks on two threads stay below their 0.95 though `peak` reaches 0.95: less says that the cores are not idle.
 
 mod peak;
 mod rounds;
