@@ -6,6 +6,7 @@ use crate::kernels::rows::{BLOCK, chain};
 use crate::optimizer::Rule;
 use crate::penalty::Penalty;
 use crate::simd::{Simd, dispatch};
+use core::ops::Range;
 
 /// A dense layer, what has gone through it, and what becomes of its gradient.
 pub(crate) struct Backward<'a> {
@@ -44,16 +45,21 @@ impl Backward<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let mut below = self.below.take();
-        let whole = self.inputs / ROWS * ROWS;
-        for i in 0..self.inputs {
+        for start in (0..self.inputs).step_by(ROWS) {
+            let rows = start..self.inputs.min(start + ROWS);
             match &mut below {
                 None => {}
-                Some(below) if self.lean => self.lean_dot(s, i, &mut below[i]),
-                Some(below) if i >= whole => self.dots::<S, 1>(s, i, below),
-                Some(below) if i.is_multiple_of(ROWS) => self.dots::<S, ROWS>(s, i, below),
-                Some(_) => {}
+                Some(below) if self.lean => rows.clone().for_each(
+                    #[inline(always)]
+                    |i| self.lean_dot(s, i, &mut below[i]),
+                ),
+                Some(below) if rows.len() == ROWS => self.dots::<S, ROWS>(s, start, below),
+                Some(below) => rows.clone().for_each(
+                    #[inline(always)]
+                    |i| self.dots::<S, 1>(s, i, below),
+                ),
             }
-            self.update_row(s, i);
+            self.update_rows(s, rows);
         }
         if self.params.len() > self.inputs * self.outputs {
             self.update_bias(s);
@@ -104,24 +110,26 @@ impl Backward<'_> {
         }
     }
 
-    /// Updates row i of W.
+    /// Updates rows of W.
     #[inline(always)]
-    fn update_row<S: Simd>(&mut self, s: S, i: usize) {
+    fn update_rows<S: Simd>(&mut self, s: S, rows: Range<usize>) {
         if !(self.lean && matches!(self.rule, Rule::Sgd { .. }) && self.penalty.is_none()) {
-            return self.apply::<S, false>(s, i);
+            return self.apply::<S, false>(s, rows);
         }
-        for v in 0..vectors::<S>() {
-            let x = get(s, &self.x[i], v);
-            // An input of ±0 leaves its row alone: nothing else is below the smallest number.
-            let still = s.gt(s.splat(f32::from_bits(1)), s.abs(x));
-            let step = s.mul(get(s, self.minus_rates, v), x);
-            self.lean_sgd(
-                s,
-                i,
-                v,
-                #[inline(always)]
-                |w, d| s.select(still, w, s.mul_add(step, d, w)),
-            );
+        for i in rows {
+            for v in 0..vectors::<S>() {
+                let x = get(s, &self.x[i], v);
+                // An input of ±0 leaves its row alone: nothing else is below the smallest number.
+                let still = s.gt(s.splat(f32::from_bits(1)), s.abs(x));
+                let step = s.mul(get(s, self.minus_rates, v), x);
+                self.lean_sgd(
+                    s,
+                    i,
+                    v,
+                    #[inline(always)]
+                    |w, d| s.select(still, w, s.mul_add(step, d, w)),
+                );
+            }
         }
     }
 
@@ -129,7 +137,7 @@ impl Backward<'_> {
     #[inline(always)]
     fn update_bias<S: Simd>(&mut self, s: S) {
         if !(self.lean && matches!(self.rule, Rule::Sgd { .. })) {
-            return self.apply::<S, true>(s, self.inputs);
+            return self.apply::<S, true>(s, self.inputs..self.inputs + 1);
         }
         for v in 0..vectors::<S>() {
             let step = get(s, self.minus_rates, v);
@@ -158,60 +166,59 @@ impl Backward<'_> {
         }
     }
 
-    /// Applies the rule to row i of the parameters.
+    /// Applies the rule to rows of the parameters.
     #[inline(always)]
-    fn apply<S: Simd, const BIAS: bool>(&mut self, s: S, i: usize) {
-        let (start, outputs) = (i * self.outputs, self.outputs);
-        let (rule, trained, penalty) = (self.rule, self.trained, if BIAS { None } else { self.penalty });
-        let (x, delta, inputs, minus_rates) = (self.x, self.delta, self.inputs, self.minus_rates);
-        let params = &mut self.params[start..][..outputs];
+    fn apply<S: Simd, const BIAS: bool>(&mut self, s: S, rows: Range<usize>) {
+        let (outputs, rule) = (self.outputs, self.rule);
+        let penalty = if BIAS { None } else { self.penalty };
+        let by_itself = self.delta.len() == outputs && self.trained.is_none() && penalty.is_none();
+        let span = rows.start * outputs..rows.end * outputs;
+        let terms = Terms { x: self.x, delta: self.delta, inputs: self.inputs, outputs };
+        let (minus_rates, trained) = (self.minus_rates, self.trained);
+        let params = &mut self.params[span.clone()];
         // A state that the rule does not use is empty.
         let [first, second] = &mut self.state;
-        let first = if rule.states() > 0 { &mut first[start..][..outputs] } else { &mut [][..] };
-        let second = if rule.states() > 1 { &mut second[start..][..outputs] } else { &mut [][..] };
-        let terms = Terms { x, delta, inputs, outputs, i };
-        let samples = delta.len() / outputs;
+        let first = if rule.states() > 0 { &mut first[span.clone()] } else { &mut [][..] };
+        let second = if rule.states() > 1 { &mut second[span] } else { &mut [][..] };
         rule.known(
             #[inline(always)]
             |rule| {
-                let zero = s.splat(0.0);
                 for v in 0..vectors::<S>() {
                     let rate = get(s, minus_rates, v);
                     let trained = trained.map(
                         #[inline(always)]
-                        |trained| s.gt(get(s, trained, v), zero),
+                        |trained| s.gt(get(s, trained, v), s.splat(0.0)),
                     );
-                    for (j, w) in params.iter_mut().enumerate() {
-                        let mut g = if samples == 1 {
-                            terms.add::<S, BIAS>(s, 0, j, v, zero)
-                        } else {
-                            chain(
-                                s,
-                                samples,
-                                #[inline(always)]
-                                |sample, sum| terms.add::<S, BIAS>(s, sample, j, v, sum),
-                            )
-                        };
-                        let old = get(s, w, v);
-                        if let Some(penalty) = penalty {
-                            g = penalty.gradient(s, g, old);
+                    for (r, i) in rows.clone().enumerate() {
+                        let start = r * outputs;
+                        let params = &mut params[start..][..outputs];
+                        let first = if rule.states() > 0 { &mut first[start..][..outputs] } else { &mut [][..] };
+                        let second = if rule.states() > 1 { &mut second[start..][..outputs] } else { &mut [][..] };
+                        if by_itself {
+                            // Nothing is asked in this loop.
+                            let (x, delta) = (terms.x::<S, BIAS>(s, 0, i, v), &terms.delta[..outputs]);
+                            for (j, param) in params.iter_mut().enumerate() {
+                                let g = term::<S, BIAS>(s, x, get(s, &delta[j], v), s.splat(0.0));
+                                let old = load(s, &rule, [first, second], j, v);
+                                let (w, new) = rule.update_at(s, rate, g, get(s, param, v), old);
+                                set(s, param, v, w);
+                                store(s, &rule, [first, second], j, v, new);
+                            }
+                            continue;
                         }
-                        let old_state = [
-                            if rule.states() > 0 { get(s, &first[j], v) } else { zero },
-                            if rule.states() > 1 { get(s, &second[j], v) } else { zero },
-                        ];
-                        let (mut new, mut state) = rule.update_at(s, rate, g, old, old_state);
-                        if let Some(trained) = trained {
-                            new = s.select(trained, new, old);
-                            state =
-                                [s.select(trained, state[0], old_state[0]), s.select(trained, state[1], old_state[1])];
-                        }
-                        set(s, w, v, new);
-                        if rule.states() > 0 {
-                            set(s, &mut first[j], v, state[0]);
-                        }
-                        if rule.states() > 1 {
-                            set(s, &mut second[j], v, state[1]);
+                        for (j, param) in params.iter_mut().enumerate() {
+                            let (mut g, w) = (terms.gradient::<S, BIAS>(s, i, j, v), get(s, param, v));
+                            if let Some(penalty) = penalty {
+                                g = penalty.gradient(s, g, w);
+                            }
+                            let old = load(s, &rule, [first, second], j, v);
+                            let (mut new_w, mut new) = rule.update_at(s, rate, g, w, old);
+                            if let Some(trained) = trained {
+                                new_w = s.select(trained, new_w, w);
+                                new = [s.select(trained, new[0], old[0]), s.select(trained, new[1], old[1])];
+                            }
+                            set(s, param, v, new_w);
+                            store(s, &rule, [first, second], j, v, new);
                         }
                     }
                 }
@@ -220,21 +227,60 @@ impl Backward<'_> {
     }
 }
 
-/// The terms of the gradient of row i of W.
+/// What the rule keeps of parameter j.
+#[inline(always)]
+fn load<S: Simd>(s: S, rule: &Rule, state: [&[Row]; 2], j: usize, v: usize) -> [S::Vector; 2] {
+    let [first, second] = state;
+    [
+        if rule.states() > 0 { get(s, &first[j], v) } else { s.splat(0.0) },
+        if rule.states() > 1 { get(s, &second[j], v) } else { s.splat(0.0) },
+    ]
+}
+
+#[inline(always)]
+fn store<S: Simd>(s: S, rule: &Rule, state: [&mut [Row]; 2], j: usize, v: usize, new: [S::Vector; 2]) {
+    let [first, second] = state;
+    if rule.states() > 0 {
+        set(s, &mut first[j], v, new[0]);
+    }
+    if rule.states() > 1 {
+        set(s, &mut second[j], v, new[1]);
+    }
+}
+
+/// What the gradients of a layer are made of.
 #[derive(Clone, Copy)]
 struct Terms<'a> {
     x: &'a [Row],
     delta: &'a [Row],
     inputs: usize,
     outputs: usize,
-    i: usize,
 }
 
 impl Terms<'_> {
-    /// The sum, and that of a sample in column j.
+    /// Input i of a sample; the bias has none.
     #[inline(always)]
-    fn add<S: Simd, const BIAS: bool>(self, s: S, sample: usize, j: usize, v: usize, sum: S::Vector) -> S::Vector {
-        let d = get(s, &self.delta[sample * self.outputs + j], v);
-        if BIAS { s.add(sum, d) } else { s.mul_add(get(s, &self.x[sample * self.inputs + self.i], v), d, sum) }
+    fn x<S: Simd, const BIAS: bool>(self, s: S, sample: usize, i: usize, v: usize) -> S::Vector {
+        if BIAS { s.splat(1.0) } else { get(s, &self.x[sample * self.inputs + i], v) }
     }
+
+    /// The gradient in row i and column j.
+    #[inline(always)]
+    fn gradient<S: Simd, const BIAS: bool>(self, s: S, i: usize, j: usize, v: usize) -> S::Vector {
+        chain(
+            s,
+            self.delta.len() / self.outputs,
+            #[inline(always)]
+            |sample, sum| {
+                let d = get(s, &self.delta[sample * self.outputs + j], v);
+                term::<S, BIAS>(s, self.x::<S, BIAS>(s, sample, i, v), d, sum)
+            },
+        )
+    }
+}
+
+/// The sum, and a sample's term of a gradient.
+#[inline(always)]
+fn term<S: Simd, const BIAS: bool>(s: S, x: S::Vector, d: S::Vector, sum: S::Vector) -> S::Vector {
+    if BIAS { s.add(sum, d) } else { s.mul_add(x, d, sum) }
 }
