@@ -27,6 +27,7 @@ mod pack;
 mod penalty;
 mod reduce;
 mod rows;
+mod single;
 mod swapped;
 mod tiles;
 mod transposed;
@@ -67,6 +68,7 @@ pub(crate) use output::{
 };
 pub(crate) use penalty::{penalize, penalty};
 pub(crate) use rows::{Rows, RowsMut, copy_rows};
+pub(crate) use single::{first_layer as single_first_layer, layer as single_layer};
 
 use crate::error::{Buffer, StepError};
 

@@ -6,6 +6,7 @@ mod layers;
 mod lean;
 mod plan;
 mod predict;
+mod single;
 mod sliced;
 mod trainer;
 

@@ -104,10 +104,30 @@ pub(super) fn update_products<S: Simd>(
     );
 }
 
+/// Applies the rule to rows from `at` on with the products of `x` and `delta`: weights that a single sample updates.
+#[inline(always)]
+pub(super) fn update_rows<S: Simd>(
+    s: S,
+    rule: &Rule,
+    params: &mut [f32],
+    state: &mut [&mut [f32]; 2],
+    at: usize,
+    x: &[f32],
+    delta: &[f32],
+) {
+    let outputs = delta.len();
+    if outputs < 2 * S::LANES && !outputs.is_multiple_of(S::LANES) {
+        return update_side_by_side(s, rule, params, state, at, x, delta);
+    }
+    for (row, &x) in x.iter().enumerate() {
+        update_products(s, rule, params, state, at + row * outputs, delta, x);
+    }
+}
+
 /// Applies the rule to rows of fewer than two vectors, from `at` on, with the products of `x` and `delta`: side by side, so
 /// that an optimizer's divisions and roots meet full vectors.
 #[inline(always)]
-pub(super) fn update_side_by_side<S: Simd>(
+fn update_side_by_side<S: Simd>(
     s: S,
     rule: &Rule,
     params: &mut [f32],

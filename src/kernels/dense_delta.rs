@@ -5,7 +5,7 @@
 use super::activate::slopes;
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
-use super::gemm::{is_large, product};
+use super::gemm::product;
 use super::pack::{Right, load_square};
 use super::rows::{BLOCK, Rows, RowsMut, columns_of, load_lanes, store_lanes};
 use super::swapped::{should_swap, swapped};
@@ -104,7 +104,7 @@ fn turned<S: Simd>(
     scratch: &mut [f32],
     epilogue: &Slope<'_>,
 ) {
-    if S::LANES > 1 && out.count() == 1 && !is_large(delta.width, out.width) {
+    if S::LANES > 1 && out.count() == 1 {
         of_one_sample(s, delta.row(0), weights, out, epilogue);
     } else if should_swap::<S>(out.count(), delta.width, out.width, scratch.len()) {
         swapped(s, delta, weights, out, scratch, epilogue);
@@ -122,18 +122,25 @@ fn of_one_sample<S: Simd>(s: S, delta: &[f32], weights: Rows<'_>, out: &mut Rows
         |s| {
             for column in (0..inputs).step_by(S::LANES) {
                 let lanes = S::LANES.min(inputs - column);
-                let rows = Rows { data: &weights.data[column * weights.stride..], ..weights };
-                let mut total = s.splat(0.0);
-                for (index, terms) in delta.chunks(BLOCK).enumerate() {
-                    let sum = products_of_squares(s, terms, Rows { offset: index * BLOCK, ..rows }, lanes);
-                    total = if index == 0 { sum } else { s.add(total, sum) };
-                }
+                let total = sums_of_one(s, delta, weights, column, lanes);
                 let value = epilogue.value(s, 0, column, lanes, total);
                 store_lanes(s, value, out.part_mut(0, column..column + lanes), lanes);
             }
         },
     );
     epilogue.settle(s, out, 0..1, 0..inputs);
+}
+
+/// The sums of `lanes` inputs from `first` on, of as many as there are rows of weights.
+#[inline(always)]
+pub(super) fn sums_of_one<S: Simd>(s: S, delta: &[f32], weights: Rows<'_>, first: usize, lanes: usize) -> S::Vector {
+    let rows = Rows { data: &weights.data[first * weights.stride..], ..weights };
+    let mut total = s.splat(0.0);
+    for (index, terms) in delta.chunks(BLOCK).enumerate() {
+        let sum = products_of_squares(s, terms, Rows { offset: index * BLOCK, ..rows }, lanes);
+        total = if index == 0 { sum } else { s.add(total, sum) };
+    }
+    total
 }
 
 /// `Σ delta[k] · w[r][k]` in lane r, for the first `rows` rows of `w`, at most LANES.

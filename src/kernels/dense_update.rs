@@ -4,7 +4,7 @@
 use super::ahead::Joined;
 #[cfg(feature = "alloc")]
 use super::apply::apply;
-use super::apply::{as_it_is, update_lanes, update_products, update_side_by_side, update_span};
+use super::apply::{as_it_is, update_lanes, update_rows, update_span};
 #[cfg(feature = "alloc")]
 use super::penalty::penalize;
 use super::penalty::penalize_in;
@@ -210,14 +210,8 @@ fn of_one_sample<S: Simd>(
             rule.known(
                 #[inline(always)]
                 |rule| {
-                    let (x, outputs) = (&x.row(0)[weights.clone()], delta.len());
-                    let at = (weights.start - first) * outputs;
-                    if outputs < 2 * S::LANES && !outputs.is_multiple_of(S::LANES) {
-                        return update_side_by_side(s, &rule, params, state, at, x, delta);
-                    }
-                    for (row, &x) in x.iter().enumerate() {
-                        update_products(s, &rule, params, state, at + row * outputs, delta, x);
-                    }
+                    let x = &x.row(0)[weights.clone()];
+                    update_rows(s, &rule, params, state, (weights.start - first) * delta.len(), x, delta);
                 },
             );
         },

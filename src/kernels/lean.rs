@@ -275,7 +275,7 @@ impl Gradient<'_> {
 
 /// `row[j] = f(row[j], delta[j])`, for as many as there are deltas.
 #[inline(always)]
-fn over_row<S: Simd>(s: S, row: &mut [f32], delta: &[f32], f: impl Fn(S::Vector, S::Vector) -> S::Vector) {
+pub(super) fn over_row<S: Simd>(s: S, row: &mut [f32], delta: &[f32], f: impl Fn(S::Vector, S::Vector) -> S::Vector) {
     let (row, end) = S::chunks_mut(parts::part_mut(row, 0..delta.len()));
     let (delta, delta_end) = S::chunks(delta);
     for (row, delta) in row.iter_mut().zip(delta) {

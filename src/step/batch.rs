@@ -33,7 +33,7 @@
 
 use super::layers::{Context, Step};
 use super::plan::{Banks, Parts, Plan, join, part};
-use super::{Delta, Mlp, Mode, StepLoss, Update};
+use super::{Delta, Mlp, Mode, StepLoss, Update, single};
 use crate::activation::Activation;
 use crate::error::StepError;
 use crate::kernels::{self, Band, Operands, Output};
@@ -286,6 +286,9 @@ pub(super) fn run(
     target: Update<'_>,
     workspace: &mut [f32],
 ) -> Result<StepLoss, StepError> {
+    if single::suits(mlp, plan) {
+        return single::run(mlp, plan, x, objective, target, workspace);
+    }
     let step = Step { mlp, plan, mode, top: objective.loss.top(mlp.layout.output_activation()), x };
     let mut parts = plan.split(workspace);
     let data = phase_one(&step, objective, target.params(), &mut parts, true);

@@ -126,7 +126,7 @@ fn any_layers_forward(mlp: &Mlp<'_>, mode: Mode, params: &[f32], x: &[f32], work
 /// [`forward`] of plain layers on vectors. What other layers ask of a walk through them would take as long as
 /// the vectors of a small network.
 #[inline(always)]
-fn plain_forward<S: Simd>(
+pub(super) fn plain_forward<S: Simd>(
     s: S,
     layout: &Layout<'_>,
     params: &[f32],

@@ -131,8 +131,12 @@ impl Plan {
 
     /// The outputs that a pass has left in the workspace.
     pub(super) fn outputs<'w>(&self, workspace: &'w [f32]) -> &'w [f32] {
-        let start = padding(workspace) + 2 * (self.strides[0] + self.strides[1]) * self.batch;
-        &workspace[start..][..self.outputs * self.batch]
+        &workspace[self.outputs_start(workspace)..][..self.outputs * self.batch]
+    }
+
+    /// Where they begin.
+    pub(super) fn outputs_start(&self, workspace: &[f32]) -> usize {
+        padding(workspace) + 2 * (self.strides[0] + self.strides[1]) * self.batch
     }
 }
 
