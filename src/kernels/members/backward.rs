@@ -167,6 +167,7 @@ impl Backward<'_> {
     }
 
     /// Applies the rule to rows of the parameters.
+    #[expect(clippy::needless_range_loop, reason = "v indexes registers")]
     #[inline(always)]
     fn apply<S: Simd, const BIAS: bool>(&mut self, s: S, rows: Range<usize>) {
         let (outputs, rule) = (self.outputs, self.rule);
@@ -183,36 +184,44 @@ impl Backward<'_> {
         rule.known(
             #[inline(always)]
             |rule| {
+                let mut rates = [s.splat(0.0); 16];
                 for v in 0..vectors::<S>() {
-                    let rate = get(s, minus_rates, v);
-                    let trained = trained.map(
-                        #[inline(always)]
-                        |trained| s.gt(get(s, trained, v), s.splat(0.0)),
-                    );
-                    for (r, i) in rows.clone().enumerate() {
-                        let start = r * outputs;
-                        let params = &mut params[start..][..outputs];
-                        let first = if rule.states() > 0 { &mut first[start..][..outputs] } else { &mut [][..] };
-                        let second = if rule.states() > 1 { &mut second[start..][..outputs] } else { &mut [][..] };
-                        if by_itself {
-                            // Nothing is asked in this loop.
-                            let (x, delta) = (terms.x::<S, BIAS>(s, 0, i, v), &terms.delta[..outputs]);
-                            for (j, param) in params.iter_mut().enumerate() {
-                                let g = term::<S, BIAS>(s, x, get(s, &delta[j], v), s.splat(0.0));
+                    rates[v] = get(s, minus_rates, v);
+                }
+                for (r, i) in rows.clone().enumerate() {
+                    let start = r * outputs;
+                    let params = &mut params[start..][..outputs];
+                    let first = if rule.states() > 0 { &mut first[start..][..outputs] } else { &mut [][..] };
+                    let second = if rule.states() > 1 { &mut second[start..][..outputs] } else { &mut [][..] };
+                    if by_itself {
+                        // Nothing is asked in this loop, and each line is met once.
+                        let (mut x, delta) = (rates, &terms.delta[..outputs]);
+                        for v in 0..vectors::<S>() {
+                            x[v] = terms.x::<S, BIAS>(s, 0, i, v);
+                        }
+                        for (j, param) in params.iter_mut().enumerate() {
+                            for v in 0..vectors::<S>() {
+                                let g = term::<S, BIAS>(s, x[v], get(s, &delta[j], v), s.splat(0.0));
                                 let old = load(s, &rule, [first, second], j, v);
-                                let (w, new) = rule.update_at(s, rate, g, get(s, param, v), old);
+                                let (w, new) = rule.update_at(s, rates[v], g, get(s, param, v), old);
                                 set(s, param, v, w);
                                 store(s, &rule, [first, second], j, v, new);
                             }
-                            continue;
                         }
+                        continue;
+                    }
+                    for v in 0..vectors::<S>() {
+                        let trained = trained.map(
+                            #[inline(always)]
+                            |trained| s.gt(get(s, trained, v), s.splat(0.0)),
+                        );
                         for (j, param) in params.iter_mut().enumerate() {
                             let (mut g, w) = (terms.gradient::<S, BIAS>(s, i, j, v), get(s, param, v));
                             if let Some(penalty) = penalty {
                                 g = penalty.gradient(s, g, w);
                             }
                             let old = load(s, &rule, [first, second], j, v);
-                            let (mut new_w, mut new) = rule.update_at(s, rate, g, w, old);
+                            let (mut new_w, mut new) = rule.update_at(s, rates[v], g, w, old);
                             if let Some(trained) = trained {
                                 new_w = s.select(trained, new_w, w);
                                 new = [s.select(trained, new[0], old[0]), s.select(trained, new[1], old[1])];
