@@ -4,6 +4,7 @@
 mod batch;
 mod layers;
 mod lean;
+mod plain;
 mod plan;
 mod predict;
 mod single;

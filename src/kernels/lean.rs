@@ -150,6 +150,36 @@ fn descend<S: Simd>(s: S, minus_rate: f32, w: S::Vector, x: S::Vector, delta: f3
     s.select(is_zero, w, new)
 }
 
+/// Where a gradient goes that is a whole sum: to parameters that a rule updates, or to numbers that it replaces.
+pub(crate) struct Destination<'a> {
+    pub(crate) rule: Rule,
+    /// The parameters, if they aren't what is written.
+    pub(crate) read: Option<&'a [f32]>,
+    pub(crate) written: &'a mut [f32],
+    pub(crate) state: [&'a mut [f32]; 2],
+}
+
+impl Destination<'_> {
+    /// The layer's parameters.
+    #[inline(always)]
+    pub(crate) fn params(&self) -> &[f32] {
+        self.read.unwrap_or(self.written)
+    }
+}
+
+impl<'a> Gradient<'a> {
+    /// Where it goes in the batch schedule, which adds to nothing.
+    #[inline(always)]
+    pub(crate) fn destination(self) -> Destination<'a> {
+        match self {
+            Self::Apply(rule, params, state) => Destination { rule, read: None, written: params, state },
+            Self::Add(params, sums) => {
+                Destination { rule: Rule::Gradient, read: Some(params), written: sums, state: [&mut [], &mut []] }
+            }
+        }
+    }
+}
+
 impl Gradient<'_> {
     /// The layer's parameters.
     #[inline(always)]

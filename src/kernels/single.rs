@@ -4,10 +4,9 @@
 
 use super::apply::{update_products, update_rows, update_span};
 use super::dense_delta::sums_of_one;
-use super::lean::{Gradient, over_row};
+use super::lean::{Destination, Gradient, over_row};
 use super::rows::{Rows, load_lanes, store_lanes};
 use crate::activation::Activation;
-use crate::optimizer::Rule;
 use crate::parts;
 use crate::simd::Simd;
 
@@ -20,29 +19,29 @@ const NEAR: usize = 4096;
 /// Lets the gradient `xᵀ·delta` of a layer do its work.
 #[inline(always)]
 pub(crate) fn first_layer<S: Simd>(s: S, delta: &[f32], x: &[f32], gradient: Gradient<'_>) {
-    let mut target = Target::new(gradient);
-    target.rows(s, delta, 0, x);
-    target.bias(s, delta, x.len());
+    let mut to = gradient.destination();
+    to.rows(s, delta, 0, x);
+    to.bias(s, delta, x.len());
 }
 
 /// The same of a layer above another, whose values its deltas replace: each one chain over a row of W as it was before
 /// its update.
 #[inline(always)]
 pub(crate) fn layer<S: Simd>(s: S, delta: &[f32], values: &mut [f32], activation: Activation, gradient: Gradient<'_>) {
-    let (mut target, inputs) = (Target::new(gradient), values.len());
+    let (mut to, inputs) = (gradient.destination(), values.len());
     let most = if delta.len() * KEPT <= NEAR { KEPT } else { S::LANES };
     for (block, values) in values.chunks_mut(most).enumerate() {
         let (first, mut kept) = (block * most, [0.0; KEPT]);
         let x = &mut kept[..values.len()];
         x.copy_from_slice(values);
-        let weights = parts::span(target.weights(), first * delta.len(), x.len() * delta.len());
+        let weights = parts::span(to.params(), first * delta.len(), x.len() * delta.len());
         s.outline(
             #[inline(always)]
             |s| deltas_below(s, delta, weights, activation, values),
         );
-        target.rows(s, delta, first, x);
+        to.rows(s, delta, first, x);
     }
-    target.bias(s, delta, inputs);
+    to.bias(s, delta, inputs);
 }
 
 /// Replaces values by their deltas.
@@ -65,31 +64,7 @@ fn deltas_below<S: Simd>(s: S, delta: &[f32], weights: &[f32], activation: Activ
     }
 }
 
-/// Where the gradient goes: parameters that a rule updates, or numbers that it replaces.
-struct Target<'a> {
-    rule: Rule,
-    /// All that its parameters are taken from, if they aren't what it writes to.
-    read: Option<&'a [f32]>,
-    written: &'a mut [f32],
-    state: [&'a mut [f32]; 2],
-}
-
-impl<'a> Target<'a> {
-    #[inline(always)]
-    fn new(gradient: Gradient<'a>) -> Self {
-        match gradient {
-            Gradient::Apply(rule, params, state) => Self { rule, read: None, written: params, state },
-            Gradient::Add(params, sums) => {
-                Self { rule: Rule::Gradient, read: Some(params), written: sums, state: [&mut [], &mut []] }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn weights(&self) -> &[f32] {
-        self.read.unwrap_or(self.written)
-    }
-
+impl Destination<'_> {
     /// The gradient of the rows from `first` on, whose inputs are `x`.
     #[inline(always)]
     fn rows<S: Simd>(&mut self, s: S, delta: &[f32], first: usize, x: &[f32]) {

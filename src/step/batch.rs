@@ -33,7 +33,7 @@
 
 use super::layers::{Context, Step};
 use super::plan::{Banks, Parts, Plan, join, part};
-use super::{Delta, Mlp, Mode, StepLoss, Update, single};
+use super::{Delta, Mlp, Mode, StepLoss, Update, plain, single};
 use crate::activation::Activation;
 use crate::error::StepError;
 use crate::kernels::{self, Band, Operands, Output};
@@ -288,6 +288,9 @@ pub(super) fn run(
 ) -> Result<StepLoss, StepError> {
     if single::suits(mlp, plan) {
         return single::run(mlp, plan, x, objective, target, workspace);
+    }
+    if plain::suits(mlp, plan) {
+        return plain::run(mlp, plan, x, objective, target, workspace);
     }
     let step = Step { mlp, plan, mode, top: objective.loss.top(mlp.layout.output_activation()), x };
     let mut parts = plan.split(workspace);

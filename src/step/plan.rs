@@ -32,10 +32,9 @@ pub(super) struct Plan {
     pub(super) workspace_len: usize,
 }
 
-/// `a · b` rounded up to whole lines, if it fits.
-const fn lines(a: usize, b: usize) -> Option<usize> {
-    let Some(product) = a.checked_mul(b) else { return None };
-    product.checked_next_multiple_of(LINE)
+/// `a · b` rounded up to whole lines. What overflows is more than any workspace is long, and stays so in sums that saturate.
+const fn lines(a: usize, b: usize) -> usize {
+    a.saturating_mul(b).saturating_add(LINE - 1) / LINE * LINE
 }
 
 /// Floats of scratch for the products with a layer's weights, if they are more than `least`.
@@ -83,29 +82,17 @@ impl Plan {
         let scratch = if outputs > scratch { outputs } else { scratch };
         let gradient = backend.scratch_len(widest);
         let scratch = if gradient > scratch { gradient } else { scratch };
-        let Some(scratch) = scratch.checked_next_multiple_of(LINE) else { return None };
-        let banks = lines(2 * (strides[0] + strides[1]), batch);
-        let (mut len, most) = (LINE, isize::MAX as usize / 4);
-        let parts = [
-            (banks, 1),
-            (lines(outputs, batch), 3),
-            (if moments > 0 { lines(moments, batch) } else { Some(0) }, 1),
-            (if statistics > 0 { lines(statistics, 1) } else { Some(0) }, 1),
-            (lines(scratch, pieces), 1),
-        ];
-        let mut i = 0;
-        while i < parts.len() {
-            let (Some(part), times) = parts[i] else { return None };
-            if part > most {
-                return None;
-            }
-            len += times * part; // seven times an eighth of `usize` at most
-            i += 1;
+        let scratch = lines(scratch, 1);
+        let hidden = lines(2 * (strides[0] + strides[1]), batch);
+        let (top, pieces_scratch) = (lines(outputs, batch).saturating_mul(3), lines(scratch, pieces));
+        let mut workspace_len = LINE.saturating_add(hidden).saturating_add(top).saturating_add(pieces_scratch);
+        if !layout.is_all_plain() {
+            workspace_len = workspace_len.saturating_add(lines(moments, batch)).saturating_add(lines(statistics, 1));
         }
-        if len > most {
+        if workspace_len > isize::MAX as usize / 4 {
             return None;
         }
-        Some(Self { batch, outputs, strides, moments, statistics, pieces, scratch, workspace_len: len })
+        Some(Self { batch, outputs, strides, moments, statistics, pieces, scratch, workspace_len })
     }
 
     /// Cuts the workspace into its parts.

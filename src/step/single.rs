@@ -4,9 +4,9 @@
 //! one has each row of W come to the core once on the way back, not twice.
 
 use super::plan::Plan;
-use super::{Mlp, StepLoss, Update, lean};
+use super::{Mlp, StepLoss, Update, lean, plain};
 use crate::error::StepError;
-use crate::kernels::{self, Output};
+use crate::kernels;
 use crate::layout::Layout;
 use crate::loss::Objective;
 use crate::parts;
@@ -42,13 +42,7 @@ pub(super) fn run(
     let (below, values) = parts::split_mut(neurons, hidden);
     let (delta, rest) = parts::split_mut(rest, outputs);
     let (terms, scratch) = parts::split_mut(rest, outputs);
-    let terms = parts::part_mut(terms, 0..objective.loss.terms_per_sample(outputs));
-    let count = objective.count(1, outputs);
-    let (activation, scale) = (layout.output_activation(), objective.loss.delta_scale(count));
-    let output = Output { objective, activation, width: outputs, scale, values, delta, terms, scratch };
-    kernels::loss_and_delta(isa, output);
-    let data = kernels::sum(isa, terms) / objective.loss.divisor(count);
-    let loss = StepLoss::new(data, None)?;
+    let loss = plain::loss(mlp, objective, 1, values, delta, terms, scratch)?;
     dispatch!(isa, s => backward(s, layout, x, target, below, delta));
     Ok(loss)
 }
