@@ -34,7 +34,9 @@ pub(super) fn run(
     Ok(loss)
 }
 
-/// The loss of all samples, and its delta at the outputs, from what the last layer has left in `values`.
+/// The loss of all samples, and its delta at the outputs, from what the last layer has left in `values`. (Inlined: the call takes
+/// 2 % of a step of 20-64-1 on 32 samples.)
+#[inline(always)]
 pub(super) fn loss(
     mlp: &Mlp<'_>,
     objective: &Objective<'_>,
