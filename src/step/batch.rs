@@ -6,6 +6,9 @@
 //! is summed over the whole batch in one order and meets the optimizer in registers.
 //! No sum is split between threads, so their number changes no bit.
 //!
+//! On one thread nothing waits for the end of phase 1: networks of plain layers take [a shorter way](super::plain), a single
+//! sample [one of its own](super::single), and in both a layer's weights are updated once its deltas have met them. Each sum is the same.
+//!
 //! # Many threads, and more than one memory
 //! A step meets twice: after phase 1, and at its end. In between nobody waits, and nobody writes what another reads:
 //!
