@@ -472,7 +472,7 @@ fn a_loss_that_is_not_finite_changes_nothing() {
                     let layout = Layout::new(5, &layers).unwrap();
                     let mlp = Mlp::new(layout, isa);
                     let lean = mlp.with_schedule(Schedule::Lean);
-                    for (mlp, batch) in [(mlp, 7), (mlp.with_threads(3).with_grain(1), 7), (lean, 1)] {
+                    for (mlp, batch) in [(mlp, 7), (mlp, 1), (mlp.with_threads(3).with_grain(1), 7), (lean, 1)] {
                         for optimizer in OPTIMIZERS {
                             let trainer = Trainer::new(mlp, loss, optimizer).unwrap();
                             let values = numbers(batch * outputs, 6);
@@ -551,7 +551,7 @@ fn a_penalty_that_is_not_finite_changes_nothing() {
         let layout = Layout::new(5, &layers).unwrap();
         for isa in Isa::available() {
             let (mlp, lean) = (Mlp::new(layout, isa), Mlp::new(layout, isa).with_schedule(Schedule::Lean));
-            for (mlp, batch) in [(mlp, 7), (mlp.with_threads(3).with_grain(1), 7), (lean, 1)] {
+            for (mlp, batch) in [(mlp, 7), (mlp, 1), (mlp.with_threads(3).with_grain(1), 7), (lean, 1)] {
                 for optimizer in OPTIMIZERS {
                     let trainer = Trainer::new(mlp, Loss::MeanSquaredError, optimizer).unwrap();
                     let targets = numbers(batch * 3, 6);
