@@ -36,7 +36,7 @@ pub(crate) use four::Four;
 pub use isa::{Arithmetic, Isa};
 pub(crate) use isa::{Level, apart, dispatch, on_one_lane, within};
 pub(crate) use scalar::Scalar;
-pub(crate) use walk::{Strided, tile_rows, walk};
+pub(crate) use walk::{Strided, rows_at, tile_rows, walk};
 
 /// `f32` lanes, and what is done with each by itself.
 ///

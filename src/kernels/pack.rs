@@ -4,7 +4,7 @@
 
 use super::ahead::Ahead;
 use super::rows::{PANEL, Rows, load_lanes, panel_columns, store_lanes};
-use crate::simd::Simd;
+use crate::simd::{Simd, rows_at};
 use core::ops::Range;
 
 /// Columns that are packed together where there is room: 192 KB with a block of terms, a share of a second-level cache.
@@ -152,9 +152,17 @@ fn transpose_square<S: Simd, const WHOLE: bool>(s: S, from: Rows<'_>, to: &mut [
 pub(super) fn load_square<S: Simd>(s: S, from: Rows<'_>, rows: usize, columns: usize) -> [S::Vector; 16] {
     let mut square = [s.splat(0.0); 16];
     // Indices the compiler can see keep the square in registers.
-    for r in 0..S::LANES {
-        if r < rows {
-            square[r] = load_lanes(s, from.row(r), columns);
+    if rows == S::LANES {
+        // Their bounds are checked once.
+        let rows = rows_at(from.data, from.offset, from.stride, S::LANES, columns);
+        for r in 0..S::LANES {
+            square[r] = load_lanes(s, rows[r], columns);
+        }
+    } else {
+        for r in 0..S::LANES {
+            if r < rows {
+                square[r] = load_lanes(s, from.row(r), columns);
+            }
         }
     }
     s.transpose(square)

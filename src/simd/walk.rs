@@ -93,9 +93,31 @@ pub(crate) fn tile_rows<const MR: usize>(
     rows
 }
 
+/// The first `count` of 16 rows that are read: row r is `data[start + r·across ..][.. width]`. The rest are empty.
+///
+/// # Panics
+/// If they don't lie in `data`.
+#[expect(clippy::needless_range_loop, reason = "r is a factor, too")]
+#[inline(always)]
+pub(crate) fn rows_at(data: &[f32], start: usize, across: usize, count: usize, width: usize) -> [&[f32]; 16] {
+    let mut rows = [[].as_slice(); 16];
+    if count == 0 {
+        return rows;
+    }
+    Strided { data, start, step: 0, across }.check(1, count, width);
+    let base = data.as_ptr();
+    for r in 0..16 {
+        if r < count {
+            // SAFETY: `check` has seen that each row up to the last lies in `data`, borrowed as long as they are.
+            rows[r] = unsafe { core::slice::from_raw_parts(base.add(start + r * across), width) };
+        }
+    }
+    rows
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Strided, tile_rows, walk};
+    use super::{Strided, rows_at, tile_rows, walk};
     #[cfg(panic = "unwind")]
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -149,6 +171,21 @@ mod tests {
         for (start, across, width) in [(2, 4, 3), (0, 2, 3), (0, usize::MAX, 1), (usize::MAX, 1, 1)] {
             let tile = catch_unwind(AssertUnwindSafe(|| tile_rows::<3>(&mut data, start, across, width).len()));
             assert!(tile.is_err(), "{start} {across} {width}");
+        }
+    }
+    #[test]
+    fn rows_that_are_read_may_run_into_one_another() {
+        let data: Vec<f32> = (0..20).map(|n| n as f32).collect();
+        for (across, count) in [(6, 3), (1, 16), (0, 16), (17, 1), (9, 0)] {
+            let rows = rows_at(&data, 2, across, count, 3);
+            for (r, row) in rows.into_iter().enumerate() {
+                assert_eq!(row, if r < count { &data[2 + r * across..][..3] } else { &[] }, "{across}, {count}, {r}");
+            }
+        }
+        #[cfg(panic = "unwind")]
+        for (start, across, count, width) in [(2, 8, 3, 3), (0, 2, 11, 1), (1, usize::MAX, 2, 1), (18, 0, 1, 3)] {
+            let outside = catch_unwind(|| rows_at(&data, start, across, count, width).len());
+            assert!(outside.is_err(), "{start} {across} {count} {width}");
         }
     }
 }
