@@ -10,6 +10,7 @@ mod dense_forward;
 mod dense_update;
 mod dropout;
 mod embedding;
+mod few;
 mod follow;
 mod gemm;
 mod lean;

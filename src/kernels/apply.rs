@@ -1,7 +1,8 @@
 //! The rule of an optimizer, applied to gradients that lie in registers or in memory.
 #![forbid(unsafe_code)]
 
-use super::rows::{load_lanes, store_lanes, store_lanes_in_place};
+use super::few::{are_short, update_side_by_side};
+use super::rows::{load_lanes, store_lanes_in_place};
 use crate::Isa;
 use crate::optimizer::Rule;
 use crate::parts;
@@ -116,43 +117,11 @@ pub(super) fn update_rows<S: Simd>(
     delta: &[f32],
 ) {
     let outputs = delta.len();
-    if outputs < 2 * S::LANES && !outputs.is_multiple_of(S::LANES) {
-        return update_side_by_side(s, rule, params, state, at, x, delta);
+    if are_short::<S>(outputs) {
+        return update_side_by_side(s, rule, params, state, at, [x], [delta]);
     }
     for (row, &x) in x.iter().enumerate() {
         update_products(s, rule, params, state, at + row * outputs, delta, x);
-    }
-}
-
-/// Applies the rule to rows of fewer than two vectors, from `at` on, with the products of `x` and `delta`: side by side, so
-/// that an optimizer's divisions and roots meet full vectors.
-#[inline(always)]
-fn update_side_by_side<S: Simd>(
-    s: S,
-    rule: &Rule,
-    params: &mut [f32],
-    state: &mut [&mut [f32]; 2],
-    mut at: usize,
-    x: &[f32],
-    delta: &[f32],
-) {
-    let first = delta.len().min(S::LANES);
-    let delta_vectors = [load_lanes(s, delta, first), s.load_part(&delta[first..])];
-    let mut products = [0.0; 512];
-    for x in x.chunks((products.len() - 2 * S::LANES) / delta.len()) {
-        for (row, &x) in x.iter().enumerate() {
-            // The next row writes over what this one does beyond its end.
-            let row = &mut products[row * delta.len()..][..2 * S::LANES];
-            for v in 0..2 {
-                if v * S::LANES < delta.len() {
-                    let product = s.mul_add(s.splat(x), delta_vectors[v], s.splat(0.0));
-                    store_lanes(s, product, &mut row[v * S::LANES..], S::LANES);
-                }
-            }
-        }
-        let products = &products[..x.len() * delta.len()];
-        update_span(s, rule, params, state, at, products, as_it_is);
-        at += products.len();
     }
 }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::activate::slopes;
+use super::few::{FEW, with_few};
 #[cfg(feature = "alloc")]
 use super::gemm::finish;
 use super::gemm::product;
@@ -16,6 +17,7 @@ use crate::backend::Engine;
 #[cfg(feature = "alloc")]
 use crate::backend::{Matrix, sgemm};
 use crate::error::{Buffer, StepError};
+use crate::parts;
 use crate::simd::{Simd, dispatch};
 use core::ops::Range;
 
@@ -104,8 +106,10 @@ fn turned<S: Simd>(
     scratch: &mut [f32],
     epilogue: &Slope<'_>,
 ) {
-    if S::LANES > 1 && out.count() == 1 {
-        of_one_sample(s, delta.row(0), weights, out, epilogue);
+    if S::LANES > 1 && out.count() <= FEW {
+        with_few!(out.count(), N => of_few_samples::<S, N>(s, delta.first(), weights, out, epilogue));
+        let (rows, columns) = (0..out.count(), 0..out.width);
+        epilogue.settle(s, out, rows, columns);
     } else if should_swap::<S>(out.count(), delta.width, out.width, scratch.len()) {
         swapped(s, delta, weights, out, scratch, epilogue);
     } else {
@@ -113,57 +117,92 @@ fn turned<S: Simd>(
     }
 }
 
-/// A single sample: squares of the weights are turned, and meet its deltas, in registers.
+/// N samples, but for what settles them: squares of the weights are turned, and meet their deltas, in registers.
 #[inline(always)]
-fn of_one_sample<S: Simd>(s: S, delta: &[f32], weights: Rows<'_>, out: &mut RowsMut<'_>, epilogue: &Slope<'_>) {
+fn of_few_samples<S: Simd, const N: usize>(
+    s: S,
+    delta: [&[f32]; N],
+    weights: Rows<'_>,
+    out: &mut RowsMut<'_>,
+    epilogue: &Slope<'_>,
+) {
     let inputs = out.width;
     s.outline(
         #[inline(always)]
         |s| {
             for column in (0..inputs).step_by(S::LANES) {
                 let lanes = S::LANES.min(inputs - column);
-                let total = sums_of_one(s, delta, weights, column, lanes);
-                let value = epilogue.value(s, 0, column, lanes, total);
-                store_lanes(s, value, out.part_mut(0, column..column + lanes), lanes);
+                let sums = sums_of_few(s, delta, weights, column, lanes);
+                for (n, &sum) in sums.iter().enumerate() {
+                    let value = epilogue.value(s, n, column, lanes, sum);
+                    store_lanes(s, value, out.part_mut(n, column..column + lanes), lanes);
+                }
             }
         },
     );
-    epilogue.settle(s, out, 0..1, 0..inputs);
 }
 
-/// The sums of `lanes` inputs from `first` on, of as many as there are rows of weights.
+/// The sums of `lanes` inputs from `first` on, of as many as there are rows of weights, for each of N samples.
 #[inline(always)]
-pub(super) fn sums_of_one<S: Simd>(s: S, delta: &[f32], weights: Rows<'_>, first: usize, lanes: usize) -> S::Vector {
+pub(super) fn sums_of_few<S: Simd, const N: usize>(
+    s: S,
+    delta: [&[f32]; N],
+    weights: Rows<'_>,
+    first: usize,
+    lanes: usize,
+) -> [S::Vector; N] {
     let rows = Rows { data: &weights.data[first * weights.stride..], ..weights };
-    let mut total = s.splat(0.0);
-    for (index, terms) in delta.chunks(BLOCK).enumerate() {
-        let sum = products_of_squares(s, terms, Rows { offset: index * BLOCK, ..rows }, lanes);
-        total = if index == 0 { sum } else { s.add(total, sum) };
+    let mut totals = [s.splat(0.0); N];
+    for start in (0..weights.width).step_by(BLOCK) {
+        let block = start..weights.width.min(start + BLOCK);
+        let mut terms = delta;
+        for n in 0..N {
+            terms[n] = &delta[n][block.clone()];
+        }
+        let sums = products_of_squares(s, terms, Rows { offset: start, ..rows }, lanes);
+        for n in 0..N {
+            totals[n] = if start == 0 { sums[n] } else { s.add(totals[n], sums[n]) };
+        }
     }
-    total
+    totals
 }
 
-/// `Σ delta[k] · w[r][k]` in lane r, for the first `rows` rows of `w`, at most LANES.
+/// `Σ delta[n][k] · w[r][k]` in lane r, for the first `rows` rows of `w`, at most LANES.
 #[inline(always)]
-fn products_of_squares<S: Simd>(s: S, delta: &[f32], w: Rows<'_>, rows: usize) -> S::Vector {
-    let mut sum = s.splat(0.0);
-    for (at, delta) in (w.offset..).step_by(S::LANES).zip(delta.chunks(S::LANES)) {
-        let from = Rows { offset: at, width: delta.len(), ..w };
-        if rows == S::LANES && delta.len() == S::LANES {
+fn products_of_squares<S: Simd, const N: usize>(s: S, delta: [&[f32]; N], w: Rows<'_>, rows: usize) -> [S::Vector; N] {
+    let mut sums = [s.splat(0.0); N];
+    for start in (0..delta[0].len()).step_by(S::LANES) {
+        let mut columns = S::LANES.min(delta[0].len() - start);
+        let mut terms = delta;
+        for n in 0..N {
+            terms[n] = parts::span(delta[n], start, columns);
+            // As many as they are: the compiler sees that no index is out of bounds.
+            columns = columns.min(terms[n].len());
+        }
+        let from = Rows { offset: w.offset + start, width: columns, ..w };
+        let mut whole = rows == S::LANES;
+        for terms in terms {
+            whole &= terms.len() == S::LANES;
+        }
+        if whole {
             let square = load_square(s, from, S::LANES, S::LANES);
             for k in 0..S::LANES {
-                sum = s.mul_add(s.splat(delta[k]), square[k], sum);
+                for n in 0..N {
+                    sums[n] = s.mul_add(s.splat(terms[n][k]), square[k], sums[n]);
+                }
             }
         } else {
-            let square = load_square(s, from, rows, delta.len());
+            let square = load_square(s, from, rows, columns);
             for k in 0..S::LANES {
-                if k < delta.len() {
-                    sum = s.mul_add(s.splat(delta[k]), square[k], sum);
+                if k < columns {
+                    for n in 0..N {
+                        sums[n] = s.mul_add(s.splat(terms[n][k]), square[k], sums[n]);
+                    }
                 }
             }
         }
     }
-    sum
+    sums
 }
 
 /// A product of a single term: a column of deltas times a column of weights.
@@ -276,13 +315,13 @@ impl<S: Simd> Epilogue<S> for Slope<'_> {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::dense_delta;
+    use super::{FEW, dense_delta};
     use crate::kernels::forward_scratch_len;
     use crate::{Activation, Isa, Rng};
 
     /// Whole squares of weights and parts of such, one block of terms and two, for every kind of slope.
     #[test]
-    fn a_sample_by_itself_has_the_bits_it_has_in_a_batch() {
+    fn few_samples_have_the_bits_they_have_in_a_batch() {
         const BATCH: usize = 9;
         for outputs in (1..=19).chain([31, 32, 33, 48, 256, 259]) {
             for inputs in (1..=19).chain([31, 32, 33, 40, 64, 100]) {
@@ -300,8 +339,11 @@ mod tests {
                                 .unwrap();
                             below
                         };
-                        let (alone, batch) = (below(1), below(BATCH));
-                        assert!(alone == batch[..inputs], "{isa}: {outputs} to {inputs}, {activation:?}");
+                        let batch = below(BATCH);
+                        for samples in 1..=FEW {
+                            let what = format!("{isa}: {samples}, {outputs} to {inputs}, {activation:?}");
+                            assert!(below(samples) == batch[..samples * inputs], "{what}");
+                        }
                     }
                 }
             }

@@ -5,6 +5,7 @@ use super::ahead::Joined;
 #[cfg(feature = "alloc")]
 use super::apply::apply;
 use super::apply::{as_it_is, update_lanes, update_rows, update_span};
+use super::few::{FEW, update_rows_by_few, with_few};
 #[cfg(feature = "alloc")]
 use super::penalty::penalize;
 use super::penalty::penalize_in;
@@ -140,8 +141,7 @@ fn update_by_matrixmultiply<'b>(
     while start < weights.end {
         let count = most.min(weights.end - start);
         let gradient = &mut scratch[..count * outputs];
-        let x = Rows { offset: x.offset + start, width: count, ..x };
-        sgemm(x.matrix().transposed(), delta.matrix(), gradient, outputs);
+        sgemm(x.columns(start..start + count).matrix().transposed(), delta.matrix(), gradient, outputs);
         let (own, rest) = params.split_at_mut(gradient.len());
         params = rest;
         // A state that the rule does not use is empty.
@@ -176,10 +176,12 @@ fn update_in<S: Simd>(s: S, operands: Operands<'_>, rule: &Rule, mut band: Band<
             }
             column
         };
-        let from = Rows { offset: x.offset + weights.start, width: weights.len(), ..x };
-        transposed_row(s, column, from, &mut target);
-    } else if batch == 1 && S::LANES > 1 && target.band.penalty.is_none() {
+        transposed_row(s, column, x.columns(weights), &mut target);
+    } else if S::LANES > 1 && batch == 1 && target.band.penalty.is_none() {
         of_one_sample(s, operands, rule, weights, target.band);
+    } else if S::LANES > 1 && batch <= FEW && cheap {
+        let (at, x) = ((weights.start - start) * delta.width, x.columns(weights));
+        with_few!(batch, N => update_rows_by_few::<S, N>(s, rule, target.band.params, at, x.first(), delta.first()));
     } else {
         let rows = if cheap { 0 } else { chunk_rows::<S>(batch, weights.len(), delta.width) };
         if rows > 0 {
@@ -258,20 +260,26 @@ fn update_in_chunks<S: Simd>(
     for first in weights.clone().step_by(rows) {
         let rows = first..weights.end.min(first + rows);
         let gradients = &mut room[..rows.len() * outputs];
-        let mut own = Band { rows: rows.clone(), params: gradients, state: [&mut [], &mut []], penalty: None };
-        let mut target = Target { rule: &Rule::Gradient, first_row: first, outputs, cheap: true, band: &mut own };
-        transposed_product(s, x, delta, rows, &mut target, &mut []);
+        let rule_of_chunk = &Rule::Gradient;
+        if delta.count() <= FEW {
+            let x = x.columns(rows);
+            with_few!(delta.count(), N => update_rows_by_few::<S, N>(s, rule_of_chunk, gradients, 0, x.first(), delta.first()));
+        } else {
+            let mut own = Band { rows: rows.clone(), params: gradients, state: [&mut [], &mut []], penalty: None };
+            let mut target = Target { rule: rule_of_chunk, first_row: first, outputs, cheap: true, band: &mut own };
+            transposed_product(s, x, delta, rows, &mut target, &mut []);
+        }
         let Band { rows: Range { start, .. }, params, state, penalty } = &mut *band;
         let at = (first - *start) * outputs;
         s.outline(
             #[inline(always)]
             |s| {
                 if let Some(penalty) = *penalty {
-                    penalize_in(s, penalty, &params[at..], own.params);
+                    penalize_in(s, penalty, &params[at..], gradients);
                 }
                 rule.known(
                     #[inline(always)]
-                    |rule| update_span(s, &rule, params, state, at, own.params, as_it_is),
+                    |rule| update_span(s, &rule, params, state, at, gradients, as_it_is),
                 );
             },
         );
@@ -496,6 +504,8 @@ mod tests {
             [(5, 200, 40), (33, 64, 128), (9, 131, 17), (3, 26, 170), (4, 30, 400), (7, 90, 2), (1, 40, 1)],
             // One sample, rows side by side.
             [(1, 70, 10), (1, 500, 3), (1, 90, 13), (1, 100, 23), (1, 9, 31), (1, 1, 2), (1, 41, 17)],
+            // Few samples, rows side by side and one by one.
+            [(2, 70, 10), (4, 500, 3), (3, 90, 13), (2, 100, 23), (4, 9, 31), (3, 41, 16), (2, 20, 45)],
             // One sample; what is packed, with a whole chunk at the end and less than a tile; and more than the near caches hold.
             [(1, 70, 45), (1, 33, 64), (1, 5, 3), (90, 216, 203), (85, 147, 200), (73, 300, 230), (2, 300, 230)],
         ];

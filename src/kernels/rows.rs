@@ -50,6 +50,22 @@ impl<'a> Rows<'a> {
         parts::span(self.data, r * self.stride + self.offset, self.width)
     }
 
+    /// The first N rows.
+    #[inline(always)]
+    pub(super) fn first<const N: usize>(&self) -> [&'a [f32]; N] {
+        let mut rows = [[].as_slice(); N];
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = self.row(r);
+        }
+        rows
+    }
+
+    /// The columns `columns` of all rows.
+    #[inline(always)]
+    pub(super) fn columns(&self, columns: Range<usize>) -> Self {
+        Self { offset: self.offset + columns.start, width: columns.len(), ..*self }
+    }
+
     /// Some columns of row r: one check of bounds, which a tile feels.
     #[inline(always)]
     pub(crate) fn part(&self, r: usize, columns: Range<usize>) -> &'a [f32] {

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::apply::{update_products, update_rows, update_span};
-use super::dense_delta::sums_of_one;
+use super::dense_delta::sums_of_few;
 use super::lean::{Destination, Gradient, over_row};
 use super::rows::{Rows, load_lanes, store_lanes};
 use crate::activation::Activation;
@@ -58,7 +58,7 @@ fn deltas_below<S: Simd>(s: S, delta: &[f32], weights: &[f32], activation: Activ
     }
     let weights = Rows::dense(weights, delta.len());
     for (block, values) in values.chunks_mut(S::LANES).enumerate() {
-        let sums = sums_of_one(s, delta, weights, block * S::LANES, values.len());
+        let [sums] = sums_of_few(s, [delta], weights, block * S::LANES, values.len());
         let below = activation.delta(s, sums, load_lanes(s, values, values.len()));
         store_lanes(s, below, values, values.len());
     }
