@@ -26,11 +26,15 @@ const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.t
 
 /// Workloads, instruction sets, and the steps that are counted: what takes valgrind some seconds.
 /// It emulates fused multiply-adds slowly, so that mnist is portable.
-const ROWS: [(&str, &str, u64); 7] = [
+/// `seed@2` is seed with a batch of two.
+const ROWS: [(&str, &str, u64); 10] = [
     ("seed", "avx2-fused", 100),
     ("seed", "scalar-portable", 50),
+    ("seed@1", "avx2-fused", 500),
+    ("seed@2", "avx2-fused", 500),
     ("digits", "avx2-fused", 20),
     ("digits", "scalar-portable", 10),
+    ("digits@3", "avx2-fused", 50),
     ("control", "avx2-fused", 5),
     ("control", "scalar-portable", 3),
     ("mnist", "avx2-portable", 1),
@@ -61,7 +65,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 /// Some training steps and nothing else.
 fn train(workload: &str, isa: &str, steps: u64) -> Result<(), Box<dyn Error>> {
-    let shape = workloads::shape(workload).ok_or("the workload is one of seed, digits, mnist, wide, control")?;
+    let (name, batch) = workload.split_once('@').unwrap_or((workload, ""));
+    let mut shape = workloads::shape(name).ok_or("the workload is one of seed, digits, mnist, wide, control")?;
+    if !batch.is_empty() {
+        shape = shape.with_batch(batch.parse()?);
+    }
     let isa = find(isa).ok_or("this CPU has no such instruction set; they are avx2-fused, scalar-portable, …")?;
     let mut workload = Workload::new(shape, isa);
     (0..steps).for_each(|_| workload.step());
@@ -160,7 +168,7 @@ fn update() -> Result<(), Box<dyn Error>> {
             println!("NOT COUNTED: {workload} {isa} is not in the file");
             continue;
         };
-        writeln!(new, "{workload:<8}{isa:<16}{instructions:>12} | {made_by}")?;
+        writeln!(new, "{workload:<9}{isa:<16}{instructions:>12} | {made_by}")?;
     }
     print!("{new}");
     Ok(fs::write(TABLE, new)?)
